@@ -1,0 +1,98 @@
+"""delegator: an orchestrator whose tools are subagents. Budgeted, attested, cited, and treated as untrusted.
+
+Importing this package does nothing else: names are loaded when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from delegator.agents import Agent, load_agent, load_folder, shipped
+    from delegator.answer import Answer
+    from delegator.api import Settings, ask, open_index, opened, run_agent, start
+    from delegator.budget import Limits, Usage
+    from delegator.citations import Citation
+    from delegator.errors import ConfigError, DelegatorError, ModelError
+    from delegator.events import Event
+    from delegator.knowledge import Index
+    from delegator.model import Model
+    from delegator.orchestrator import Run, Setup, Turn
+    from delegator.outcome import Outcome, Receipt
+    from delegator.subagent import Result
+    from delegator.tools import Tool, tool
+    from delegator.trust import Integrity, Label
+
+_HOMES = {
+    "Agent": "agents",
+    "Answer": "answer",
+    "Citation": "citations",
+    "ConfigError": "errors",
+    "DelegatorError": "errors",
+    "Event": "events",
+    "Index": "knowledge",
+    "Integrity": "trust",
+    "Label": "trust",
+    "Limits": "budget",
+    "Model": "model",
+    "ModelError": "errors",
+    "Outcome": "outcome",
+    "Receipt": "outcome",
+    "Result": "subagent",
+    "Run": "orchestrator",
+    "Settings": "api",
+    "Setup": "orchestrator",
+    "Tool": "tools",
+    "Turn": "orchestrator",
+    "Usage": "budget",
+    "ask": "api",
+    "load_agent": "agents",
+    "load_folder": "agents",
+    "open_index": "api",
+    "opened": "api",
+    "run_agent": "api",
+    "shipped": "agents",
+    "start": "api",
+    "tool": "tools",
+}
+
+__all__ = [
+    "Agent",
+    "Answer",
+    "Citation",
+    "ConfigError",
+    "DelegatorError",
+    "Event",
+    "Index",
+    "Integrity",
+    "Label",
+    "Limits",
+    "Model",
+    "ModelError",
+    "Outcome",
+    "Receipt",
+    "Result",
+    "Run",
+    "Settings",
+    "Setup",
+    "Tool",
+    "Turn",
+    "Usage",
+    "ask",
+    "load_agent",
+    "load_folder",
+    "open_index",
+    "opened",
+    "run_agent",
+    "shipped",
+    "start",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,278 @@
+"""The Python interface: settings in, runs and answers out. Picks the model, opens the documents, wires the rest.
+
+answer = delegator.ask("What is RLHF?")                 # one line, synchronous
+
+async with delegator.start("What is RLHF?") as run:     # to watch
+    async for event in run:
+        print(event.kind, event.agent)
+    answer = await run.answer()
+"""
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from delegator.agents import Agent, shipped
+from delegator.answer import Answer
+from delegator.budget import RUN_LIMITS, Budget, Limits
+from delegator.envelope import Fence
+from delegator.errors import ConfigError
+from delegator.events import Emitter, Event
+from delegator.handoff import Brief
+from delegator.knowledge import Index
+from delegator.loop import Surroundings
+from delegator.model import Model
+from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
+from delegator.sanitize import clean
+from delegator.subagent import Result, Staff
+from delegator.trust import USER
+
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+_CLOUDS = ("bedrock:", "vertex:", "foundry:")
+ARTICLES = Path(__file__).with_name("articles")
+
+Notice = Callable[[str], None]
+
+
+def _quiet(_text: str) -> None:
+    """The default ear for notices: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the person chose, from command line, environment and file alike."""
+
+    docs: tuple[Path, ...] = ()
+    model: str = ""
+    base_url: str = ""
+    offline: bool = False
+    limits: Limits = RUN_LIMITS
+    agents: tuple[Agent, ...] = ()
+    """Agents beside the researcher and the critic, or in their place where the names are the same."""
+    home: Path | None = None
+
+    @property
+    def plays_offline(self) -> bool:
+        """Whether the offline model answers: asked for, or nothing else is configured."""
+        if self.offline:
+            return True
+        configured = self.base_url or self.model.startswith(_CLOUDS)
+        return not (configured or any(os.environ.get(name) for name in _KEYS))
+
+
+def data_home() -> Path:
+    """Where delegator keeps its files: `DELEGATOR_HOME`, or the platform's data directory."""
+    if given := os.environ.get("DELEGATOR_HOME"):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "delegator"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "delegator"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "delegator"
+
+
+def checked_question(text: str) -> str:
+    """A question in canonical form.
+
+    Raises:
+        ConfigError: There is nothing in it, or too much.
+    """
+    question = clean(text[: 2 * MAX_QUESTION_CHARACTERS]).strip()
+    if not question:
+        raise ConfigError("the question is empty", hint='Try: delegator ask "What is RLHF?"')
+    if len(text) > MAX_QUESTION_CHARACTERS:
+        raise ConfigError(
+            f"the question has {len(text):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are taken",
+            hint="Put long material into files and name their folder with --docs.",
+        )
+    return question
+
+
+def open_index(
+    docs: Sequence[Path],
+    home: Path | None = None,
+    *,
+    progress: Callable[[int], None] = lambda _n: None,
+    notice: Notice = _quiet,
+) -> Index:
+    """The index over some folders (the shipped articles if none are named), brought up to date.
+
+    Raises:
+        ConfigError: A folder is missing or unreadable, or holds no text.
+    """
+    roots = [Path(path).expanduser() for path in docs] or [ARTICLES]
+    for root in roots:
+        if not root.exists():
+            raise ConfigError(f"no such file or folder: {root}", hint="Check --docs.")
+        if not os.access(root, os.R_OK | (os.X_OK if root.is_dir() else 0)):
+            raise ConfigError(f"cannot read {root}: permission denied", hint="Check --docs.")
+    names = "\0".join(sorted(str(root.resolve()) for root in roots))
+    key = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:20]
+    database = (home or data_home()) / "index" / f"{key}.sqlite"
+    try:
+        index = Index(database, roots)
+    except (OSError, sqlite3.OperationalError):
+        notice(f"cannot write to {database.parent}; the index is kept in memory")
+        index = Index(None, roots)
+    try:
+        index.refresh(progress)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+@asynccontextmanager
+async def open_model(settings: Settings) -> AsyncIterator[Model]:
+    """The model that the settings choose, closed at the end."""
+    if settings.plays_offline:
+        from delegator.models.offline import Offline  # noqa: PLC0415 - only when used
+
+        yield Offline()
+        return
+    from delegator.models.claude import Claude  # noqa: PLC0415 - costs over a second
+
+    async with Claude(settings.model, base_url=settings.base_url) as model:
+        yield model
+
+
+def staffed(own: Iterable[Agent]) -> tuple[Agent, ...]:
+    """Researcher, critic and a person's own agents; an own one takes the place of its namesake."""
+    staff = {agent.name: agent for agent in (shipped("researcher"), shipped("critic"), *own)}
+    return tuple(staff.values())
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, index: Index | None = None, model: Model | None = None
+) -> AsyncIterator[Setup]:
+    """Everything that runs under these settings share, to be used for as many as wanted.
+
+    Raises:
+        ConfigError: The settings do not work.
+    """
+    async with AsyncExitStack() as stack:
+        if index is None:
+            index = open_index(settings.docs, settings.home)
+            stack.callback(index.close)
+        if model is None:
+            model = await stack.enter_async_context(open_model(settings))
+        yield Setup(
+            model=model,
+            library=index,
+            agents=staffed(settings.agents),
+            limits=settings.limits,
+        )
+
+
+@asynccontextmanager
+async def start(
+    question: str,
+    *,
+    docs: Sequence[str | Path] = (),
+    model: str | Model = "",
+    base_url: str = "",
+    offline: bool = False,
+    agents: Sequence[Agent] = (),
+    limits: Limits = RUN_LIMITS,
+    history: tuple[Turn, ...] = (),
+) -> AsyncIterator[Run]:
+    """A run, started: iterate over it for events, await its `answer()`. Leaving the block cancels it.
+
+    Args:
+        question: What to ask.
+        docs: Folders or files to answer from; the shipped articles if none are named.
+        model: A model id, or a `Model` of your own.
+        base_url: A server that speaks the Messages API.
+        offline: Use the offline model. It is also used where no key and no server is configured.
+        agents: More subagents; each becomes a `delegate_to_<name>` tool.
+        limits: Ceilings for the run.
+        history: Earlier turns of the conversation.
+
+    Raises:
+        ConfigError: The question or the settings do not work.
+    """
+    settings = Settings(
+        docs=tuple(Path(path) for path in docs),
+        model=model if isinstance(model, str) else "",
+        base_url=base_url,
+        offline=offline,
+        agents=tuple(agents),
+        limits=limits,
+    )
+    own = None if isinstance(model, str) else model
+    asked = checked_question(question)
+    async with opened(settings, model=own) as setup, Run(asked, setup, history) as run:
+        yield run
+
+
+def ask(
+    question: str,
+    *,
+    docs: Sequence[str | Path] = (),
+    model: str | Model = "",
+    base_url: str = "",
+    offline: bool = False,
+    agents: Sequence[Agent] = (),
+    limits: Limits = RUN_LIMITS,
+    on_event: Callable[[Event], None] | None = None,
+) -> Answer:
+    """Ask one question and wait for the answer. Arguments as for `start`; `on_event` hears every event.
+
+    Raises:
+        ConfigError: The question or the settings do not work.
+    """
+
+    async def run() -> Answer:
+        async with start(
+            question,
+            docs=docs,
+            model=model,
+            base_url=base_url,
+            offline=offline,
+            agents=agents,
+            limits=limits,
+        ) as started:
+            async for event in started:
+                if on_event is not None:
+                    on_event(event)
+            return await started.answer()
+
+    return asyncio.run(run())
+
+
+async def run_agent(
+    agent: Agent,
+    task: str,
+    *,
+    docs: Sequence[str | Path] = (),
+    model: str | Model = "",
+    base_url: str = "",
+    offline: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+) -> Result:
+    """Run one subagent by itself: no orchestrator, the same loop, contract, quote check and receipt.
+
+    Raises:
+        ConfigError: The task or the settings do not work.
+    """
+    settings = Settings(
+        docs=tuple(Path(path) for path in docs),
+        model=model if isinstance(model, str) else "",
+        base_url=base_url,
+        offline=offline,
+    )
+    own = None if isinstance(model, str) else model
+    async with opened(settings, model=own) as setup:
+        emit = Emitter("direct", on_event or (lambda _event: None))
+        around = Surroundings(model=setup.model, fence=Fence(), emit=emit)
+        staff = Staff(agents=(agent,), library=setup.library, around=around)
+        brief = Brief(task=checked_question(task), label=USER)
+        budget = Budget(owner="the run", limits=RUN_LIMITS)
+        return await staff.subagent(agent, brief, id="D1", budget=budget).run()

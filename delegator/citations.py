@@ -1,0 +1,150 @@
+"""Citations: quotes checked against the stored source, markers checked against the quotes.
+
+What fails is marked, never hidden and never mended.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from delegator.knowledge import Library, Passage
+from delegator.outcome import SourceSeen
+from delegator.sanitize import fold
+
+CLAIMS_PER_FINDING = 9
+SHORTEST_QUOTE = 8
+"""Characters below which a quote is found in any text and shows nothing."""
+UNSUPPORTED = "[unsupported]"
+
+NOT_OPENED = "not a source that this agent opened"
+TOO_SHORT = f"a quote needs at least {SHORTEST_QUOTE} characters"
+NOT_VERBATIM = "not a verbatim span of its source"
+
+_MARKER = re.compile(r"\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
+_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claim of a report, with what code found out about its quote."""
+
+    cite: int
+    """The number by which an answer refers to it."""
+    text: str
+    source: str
+    quote: str
+    place: str
+    """Where the quote stands, for people; empty if the source is not known."""
+    problem: str
+    """What is wrong with source or quote, in constant words; empty if it is verified."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether the quote stands in its source, letter by letter, and the agent opened that source."""
+        return not self.problem
+
+    def to_json(self) -> dict[str, object]:
+        """As the orchestrator is shown it."""
+        return {
+            "cite": self.cite,
+            "text": self.text,
+            "source": self.source,
+            "quote": self.quote,
+            "verified": self.verified,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A numbered source below an answer."""
+
+    n: int
+    source: str
+    quote: str
+    verified: bool
+
+    def to_json(self) -> dict[str, object]:
+        """As in `--json`."""
+        return {"n": self.n, "source": self.source, "quote": self.quote, "verified": self.verified}
+
+
+def first_cite(finding: int) -> int:
+    """The number of the first claim of the n-th delegation (from 1): the same in every replay, whoever finished first."""
+    return 10 * finding + 1
+
+
+def check_claims(
+    claims: Iterable[Mapping[str, Any]],
+    *,
+    library: Library | None,
+    opened: Mapping[str, SourceSeen],
+    first: int,
+) -> tuple[Claim, ...]:
+    """Compare every quote with the source it names, as stored and as it was shown to the agent."""
+    checked = []
+    for i, claim in enumerate(claims):
+        source, quote = str(claim["source"]), str(claim["quote"])
+        passage = library.passage(source) if library is not None else None
+        problem = ""
+        if source not in opened or passage is None:
+            problem = NOT_OPENED
+        elif len(fold(quote)) < SHORTEST_QUOTE:
+            problem = TOO_SHORT
+        elif passage.sha256 != opened[source].sha256 or fold(quote) not in fold(passage.text):
+            problem = NOT_VERBATIM
+        checked.append(
+            Claim(
+                cite=first + i,
+                text=str(claim["text"]),
+                source=source,
+                quote=quote,
+                place=_place(passage, quote) if passage and source in opened else "",
+                problem=problem,
+            )
+        )
+    return tuple(checked)
+
+
+def _place(passage: Passage, quote: str) -> str:
+    """`path:first-last` of the lines in which the quote stands, or of its passage where that can not be told."""
+    rows, wanted = passage.text.split("\n"), fold(quote)
+    if len(rows) != passage.last - passage.first + 1:
+        return passage.where
+    first, last = 0, len(rows)
+    while first + 1 < last and wanted in fold("\n".join(rows[first + 1 : last])):
+        first += 1
+    while last - 1 > first and wanted in fold("\n".join(rows[first : last - 1])):
+        last -= 1
+    lines = (passage.first + first, passage.first + last - 1)
+    return f"{passage.path}:{lines[0]}" + (f"-{lines[1]}" if lines[1] > lines[0] else "")
+
+
+def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citation, ...]]:
+    """The answer with its markers renumbered from 1 in order of appearance, and the citations they refer to.
+
+    A marker that names no claim becomes `[unsupported]`; one whose quote failed its check says `unverified`.
+    Brackets inside code stay as they are.
+    """
+    cited: dict[int, Citation] = {}
+
+    def number(text: str) -> str:
+        claim = claims.get(int(text))
+        if claim is None:
+            return UNSUPPORTED
+        if claim.cite not in cited:
+            cited[claim.cite] = Citation(
+                n=len(cited) + 1,
+                source=claim.place or "unknown source",
+                quote=claim.quote,
+                verified=claim.verified,
+            )
+        n = cited[claim.cite].n
+        return f"[{n}]" if claim.verified else f"[{n}: unverified]"
+
+    def marker(match: re.Match[str]) -> str:
+        return "".join(dict.fromkeys(number(part) for part in match[1].split(",")))
+
+    parts = _CODE.split(answer)
+    text = "".join(part if i % 2 else _MARKER.sub(marker, part) for i, part in enumerate(parts))
+    return text, tuple(cited.values())

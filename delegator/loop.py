@@ -1,0 +1,378 @@
+"""The one loop: ask the model, run the tools of its reply together, append, until it ends.
+
+It serves the orchestrator and every subagent alike, gets model, tools and limits as values, and never ends in silence: every
+path leads to an `Ended` with one of the closed set of outcomes, and every tool call gets a result.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from delegator.budget import Budget
+from delegator.envelope import Fence
+from delegator.errors import (
+    DelegatorError,
+    Fault,
+    GuardTripped,
+    LimitExceeded,
+    ModelError,
+    ToolRejected,
+)
+from delegator.events import (
+    AgentStarted,
+    Emitter,
+    ModelCallFinished,
+    ModelCallStarted,
+    Reminded,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
+from delegator.messages import Block, Message, Speaker, Stop, Text, ToolResult, ToolUse, text_of
+from delegator.model import Model, Reply, Request, TextDelta, ToolUseReady, guard
+from delegator.outcome import Outcome, Receipt, Watch
+from delegator.sanitize import one_line
+from delegator.tools import Call, Tool, ToolOutput, capped
+from delegator.trust import OPERATOR, Label
+
+DEFAULT_REPLY_TOKENS = 4_000
+_NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
+"""After these, results of tools can not be sent any more."""
+MAX_INVALID_REPLIES = 2
+"""Replies in a row with a tool call that does not fit its schema: after so many the loop gives up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Who runs in a loop: fixed before it starts."""
+
+    id: str
+    """`orchestrator`, or the id of a delegation."""
+    name: str
+    system: str
+    tools: Mapping[str, Tool]
+    budget: Budget
+    model: str = ""
+    final_tool: str = ""
+    """The tool whose call ends the loop, if it can be ended so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all loops of a run share."""
+
+    model: Model
+    fence: Fence
+    emit: Emitter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a model wants to end with: words, or the input of its final tool."""
+
+    value: str | Mapping[str, Any]
+    stop: Stop
+    label: Label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The candidate is the end."""
+
+    value: Any
+    outcome: Outcome = Outcome.COMPLETE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """The model should mend its candidate. The text is the operator's: it quotes nothing that a model wrote."""
+
+    text: str
+    why: str
+
+
+Conclude = Callable[[Candidate, Watch], Done | Again]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a loop ended, and what it leaves."""
+
+    outcome: Outcome
+    receipt: Receipt
+    label: Label
+    value: Any = None
+    text: str = ""
+    """The last words of the model, where there is no value."""
+    error: DelegatorError | None = None
+
+
+@dataclass(slots=True)
+class Loop:
+    """A loop and its transcript. Run it once."""
+
+    role: Role
+    messages: list[Message]
+    conclude: Conclude
+    around: Surroundings
+    watch: Watch = field(default_factory=Watch)
+    label: Label = OPERATOR
+    """What everything in the transcript so far makes its author worth."""
+    _invalid_replies: int = 0
+    _words: str = ""
+
+    def __post_init__(self) -> None:
+        """Join the labels of the opening."""
+        for message in self.messages:
+            self.label &= message.label
+
+    def receipt(self, stop: str) -> Receipt:
+        """What this loop has been seen to do until now."""
+        return self.watch.receipt(seconds=self.role.budget.seconds, stop=stop)
+
+    async def run(self) -> Ended:
+        """Run to the end. Raises nothing but a cancellation from outside, and bugs."""
+        self.around.emit(self.role.id, AgentStarted(name=self.role.name))
+        seconds = self.role.budget.limits.seconds
+        own = asyncio.timeout(seconds)
+        try:
+            async with own:
+                return await self._turns()
+        except TimeoutError:
+            if not own.expired():
+                raise
+            return self._ended(Outcome.TIMEOUT, stop="seconds")
+        except LimitExceeded as error:
+            return self._ended(Outcome.BUDGET, stop=error.ceiling.value, error=error)
+        except GuardTripped as error:
+            return self._ended(Outcome.QUARANTINED, stop="guard", error=error)
+        except ModelError as error:
+            outcome = Outcome.TIMEOUT if error.fault is Fault.SILENT else Outcome.FAILED
+            return self._ended(outcome, stop=error.fault.value, error=error)
+
+    async def _turns(self) -> Ended:
+        for n in count(1):
+            reply, outputs = await self._turn(n)
+            ended = self._settle(reply, outputs)
+            if ended is not None:
+                return ended
+        raise AssertionError
+
+    async def _turn(self, n: int) -> "tuple[Reply, list[_Output]]":
+        """One reply, and the results of its tool calls in the order in which it made them."""
+        running: dict[str, asyncio.Task[_Output]] = {}
+        reply: Reply | DelegatorError
+        async with asyncio.TaskGroup() as group:
+
+            def start(call: ToolUse) -> None:
+                if call.id not in running and call.name != self.role.final_tool:
+                    running[call.id] = group.create_task(self._run_tool(call))
+
+            try:
+                reply = await self._ask(n, start)
+            except (ModelError, LimitExceeded, GuardTripped) as error:
+                reply = error  # raised below: raising here would wrap it in the group's own error
+            if isinstance(reply, DelegatorError) or reply.stop in _NO_RESULTS:
+                for task in running.values():
+                    task.cancel()
+            else:
+                for call in _calls(reply):
+                    start(call)
+        if isinstance(reply, DelegatorError):
+            raise reply
+        done = [task for task in running.values() if not task.cancelled()]
+        return reply, [task.result() for task in done]
+
+    async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
+        """One model call, checked by the guard and paid from the budget."""
+        role, emit = self.role, self.around.emit
+        wanted = role.budget.limits.reply_tokens or DEFAULT_REPLY_TOKENS
+        with role.budget.model_call(wanted) as reservation:
+            request = Request(
+                key=f"{role.id}/{n}",
+                agent=role.name,
+                model=role.model,
+                system=role.system,
+                messages=tuple(self.messages),
+                tools=tuple(tool.spec for tool in role.tools.values()),
+                max_tokens=reservation.reply_tokens,
+            )
+            guard(request, system=role.system, fence=self.around.fence)
+            emit(role.id, ModelCallStarted(n=n))
+            self.watch.model_calls += 1
+            started = time.monotonic()
+            reply: Reply | None = None
+            async for event in self.around.model.stream(request):
+                match event:
+                    case TextDelta():
+                        emit(role.id, TextStreamed(text=event.text))
+                    case ToolUseReady():
+                        start(event.call)
+                    case Reply():
+                        reply = event
+            if reply is None:
+                raise ModelError(Fault.CUT)
+            reservation.settle(reply.usage)
+        self.watch.usage += reply.usage
+        seconds = time.monotonic() - started
+        emit(role.id, ModelCallFinished(n=n, stop=_stop(reply), usage=reply.usage, seconds=seconds))
+        return reply
+
+    def _settle(self, reply: Reply, outputs: "list[_Output]") -> Ended | None:
+        """Append what happened in a turn; the end if it was the last."""
+        calls, label = _calls(reply), self.label
+        self._words = text_of(reply.content) or self._words
+        if reply.content:
+            self._append("assistant", reply.content, label)
+        match reply.stop:
+            case Stop.REFUSAL:
+                return self._ended(Outcome.REFUSED, stop=_stop(reply))
+            case Stop.CONTEXT_FULL | Stop.UNKNOWN:
+                outcome = Outcome.PARTIAL if self._words else Outcome.FAILED
+                return self._ended(outcome, stop=_stop(reply))
+            case Stop.PAUSE_TURN if not calls:
+                return None
+        if not calls:
+            words = text_of(reply.content)
+            return self._end_with(Candidate(value=words, stop=reply.stop, label=label))
+        return self._answer_calls(reply, calls, outputs, label)
+
+    def _answer_calls(
+        self, reply: Reply, calls: list[ToolUse], outputs: "list[_Output]", label: Label
+    ) -> Ended | None:
+        """Send every call its result, unless the final tool was called with something acceptable."""
+        results = {output.call.id: output for output in outputs}
+        final: Done | Again | None = None
+        for call in calls:
+            if call.name == self.role.final_tool and final is None:
+                final = self.conclude(
+                    Candidate(value=call.input, stop=reply.stop, label=label), self.watch
+                )
+                if isinstance(final, Done):
+                    return self._done(final)
+                self._remind(final)
+                results[call.id] = self._error(call, final.text)
+            elif call.id not in results:
+                results[call.id] = self._error(call, "this tool is called once, at the end")
+        self._invalid_replies = (
+            self._invalid_replies + 1 if any(r.invalid for r in results.values()) else 0
+        )
+        joined = OPERATOR
+        for output in results.values():
+            joined &= output.label
+        self._append("user", tuple(results[call.id].block for call in calls), joined)
+        if self._invalid_replies >= MAX_INVALID_REPLIES:
+            return self._ended(Outcome.CONTRACT_FAILED, stop="invalid_tool_input")
+        return None
+
+    def _end_with(self, candidate: Candidate) -> Ended | None:
+        verdict = self.conclude(candidate, self.watch)
+        if isinstance(verdict, Done):
+            return self._done(verdict)
+        self._remind(verdict)
+        if self.messages[-1].role == "user":  # an empty reply left no turn of its own
+            self._append("assistant", (Text(text="(no reply)"),), OPERATOR)
+        self._append("user", (Text(text=verdict.text),), OPERATOR)
+        return None
+
+    def _remind(self, again: Again) -> None:
+        self.around.emit(self.role.id, Reminded(why=again.why))
+
+    def _append(self, role: Speaker, content: tuple[Block, ...], label: Label) -> None:
+        self.messages.append(Message(role=role, content=content, label=label))
+        self.label &= label
+
+    def _done(self, done: Done) -> Ended:
+        return Ended(
+            outcome=done.outcome,
+            value=done.value,
+            text=self._words,
+            label=self.label,
+            receipt=self.receipt(stop="end"),
+        )
+
+    def _ended(self, outcome: Outcome, *, stop: str, error: DelegatorError | None = None) -> Ended:
+        return Ended(
+            outcome=outcome,
+            text=self._words,
+            label=self.label,
+            receipt=self.receipt(stop=stop),
+            error=error,
+        )
+
+    async def _run_tool(self, call: ToolUse) -> "_Output":
+        """The result of one call. Never raises: what goes wrong is a result that says so in constant words."""
+        tool = self.role.tools.get(call.name)
+        if tool is None:
+            return self._error(call, "there is no tool of this name", invalid=True)
+        if problems := tool.schema.problems(call.input):
+            text = "the input does not fit the tool's schema: " + "; ".join(problems)
+            return self._error(call, text, invalid=True)
+        emit, role = self.around.emit, self.role
+        emit(role.id, ToolStarted(tool=tool.name, subject=_subject(call.input)))
+        self.watch.tool_calls += 1
+        output, problem = await _guarded_run(tool, Call(input=call.input, label=self.label))
+        emit(role.id, ToolFinished(tool=tool.name, problem=problem))
+        if output is None or output.is_error:
+            self.watch.failed_tool_calls += 1
+        if output is None:
+            return self._error(call, problem)
+        for source in output.sources:
+            self.watch.sources.setdefault(source.id, source)
+        return self._output(call, output)
+
+    def _output(self, call: ToolUse, output: ToolOutput) -> "_Output":
+        data = capped(output.data)
+        text = self.around.fence.seal(
+            data if isinstance(data, dict) else {"result": data},
+            label=output.label,
+            origin=call.name,
+        )
+        block = ToolResult(tool_use_id=call.id, text=text, is_error=output.is_error)
+        return _Output(call=call, block=block, label=output.label)
+
+    def _error(self, call: ToolUse, problem: str, *, invalid: bool = False) -> "_Output":
+        text = self.around.fence.seal({"error": problem}, label=OPERATOR, origin="delegator")
+        block = ToolResult(tool_use_id=call.id, text=text, is_error=True)
+        return _Output(call=call, block=block, label=OPERATOR, invalid=invalid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """A tool call and its result, ready to be sent."""
+
+    call: ToolUse
+    block: ToolResult
+    label: Label
+    invalid: bool = False
+
+
+async def _guarded_run(tool: Tool, call: Call) -> tuple[ToolOutput | None, str]:
+    """A tool's output, or nothing and the reason in constant words."""
+    try:
+        async with asyncio.timeout(tool.seconds):
+            return await tool.run(call), ""
+    except ToolRejected as rejection:
+        return None, str(rejection)
+    except LimitExceeded as error:
+        return None, str(error)
+    except TimeoutError:
+        return None, "the tool did not answer in time"
+    except Exception as error:  # noqa: BLE001 - a tool is foreign code, and its words are not for the model
+        return None, f"the tool failed ({type(error).__name__})"
+
+
+def _calls(reply: Reply) -> list[ToolUse]:
+    return [block for block in reply.content if isinstance(block, ToolUse)]
+
+
+def _stop(reply: Reply) -> str:
+    return reply.stop_named or reply.stop.value
+
+
+def _subject(given: Mapping[str, Any]) -> str:
+    words = next((value for value in given.values() if isinstance(value, str)), "")
+    return one_line(words, 120)

@@ -1,0 +1,188 @@
+"""A stream of Messages API events into model events: text as it comes, tool calls when they are sure, the reply at the end.
+
+The end of a tool call's block does not prove that the call is complete: a reply cut by `max_tokens` closes its last block too.
+A call counts as made when another block starts, or when the stop reason says `tool_use`.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from delegator.budget import Usage
+from delegator.errors import Fault, ModelError
+from delegator.messages import Block, Opaque, Stop, Text, ToolUse
+from delegator.model import ModelEvent, Reply, TextDelta, ToolUseReady
+
+_ERRORS = {
+    "authentication_error": Fault.AUTH,
+    "permission_error": Fault.AUTH,
+    "not_found_error": Fault.NOT_FOUND,
+    "invalid_request_error": Fault.BAD_REQUEST,
+    "billing_error": Fault.SPEND_LIMIT,
+    "rate_limit_error": Fault.RATE_LIMITED,
+    "overloaded_error": Fault.OVERLOADED,
+    "timeout_error": Fault.SILENT,
+}
+_GROWING = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "signature",
+    "input_json_delta": "partial_json",
+}
+_STOP_NAME = re.compile(r"[a-z_]{1,48}")
+_CHARACTERS_PER_TOKEN = 3
+"""A cautious guess, used only where a server reports no usable number."""
+
+
+def fault_of(error_type: object) -> Fault:
+    """The fault that an API error type stands for."""
+    return _ERRORS.get(error_type, Fault.SERVER) if isinstance(error_type, str) else Fault.SERVER
+
+
+@dataclass(slots=True)
+class _Open:
+    """A block that is still arriving."""
+
+    start: dict[str, Any]
+    parts: dict[str, list[str]] = field(default_factory=dict)
+
+    def grown(self, name: str) -> str:
+        return str(self.start.get(name) or "") + "".join(self.parts.get(name, ()))
+
+
+@dataclass(slots=True)
+class Accumulator:
+    """Builds one reply. Feed it every event, then ask for the reply."""
+
+    prompt_characters: int
+    _open: dict[int, _Open] = field(default_factory=dict)
+    _blocks: list[Block] = field(default_factory=list)
+    _unsure: ToolUse | None = None
+    _usage: dict[str, Any] = field(default_factory=dict)
+    _stop: object = None
+    _ids: set[str] = field(default_factory=set)
+    _characters: int = 0
+
+    def feed(self, event: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        """Take one event in.
+
+        Raises:
+            ModelError: The server reported a fault, or the event makes no sense.
+        """
+        try:
+            match event.get("type"):
+                case "message_start":
+                    self._take_usage(event["message"].get("usage"))
+                case "content_block_start":
+                    yield from self._sure()
+                    self._open[event["index"]] = _Open(dict(event["content_block"]))
+                case "content_block_delta":
+                    yield from self._grow(self._open[event["index"]], event["delta"])
+                case "content_block_stop":
+                    self._close(self._open.pop(event["index"]))
+                case "message_delta":
+                    self._stop = event["delta"].get("stop_reason") or self._stop
+                    self._take_usage(event.get("usage"))
+                    if self._stop == "tool_use":
+                        yield from self._sure()
+                case "error":
+                    error = event["error"]
+                    raise ModelError(fault_of(error.get("type")), detail=str(error.get("message")))
+                case _:
+                    pass  # a ping, or something newer than this program
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise ModelError(Fault.MALFORMED) from None
+
+    def reply(self) -> Reply:
+        """The whole reply.
+
+        Raises:
+            ModelError: `cut`: the stream ended before the server said why it stopped.
+        """
+        if not isinstance(self._stop, str):
+            raise ModelError(Fault.CUT)
+        if self._unsure is not None:
+            self._blocks.remove(self._unsure)
+        stop = Stop.of(self._stop)
+        named = self._stop if stop is Stop.UNKNOWN and _STOP_NAME.fullmatch(self._stop) else ""
+        return Reply(
+            content=tuple(block for block in self._blocks if block != Text(text="")),
+            stop=stop,
+            stop_named=named,
+            usage=self._read_usage(),
+        )
+
+    def _sure(self) -> Iterator[ModelEvent]:
+        if self._unsure is not None:
+            yield ToolUseReady(call=self._unsure)
+            self._unsure = None
+
+    def _grow(self, block: _Open, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        name = _GROWING.get(delta.get("type", ""))
+        if name is None:
+            return
+        part = delta[name]
+        if not isinstance(part, str):
+            raise ModelError(Fault.MALFORMED)
+        self._characters += len(part)
+        block.parts.setdefault(name, []).append(part)
+        if name == "text":
+            yield TextDelta(text=part)
+
+    def _close(self, block: _Open) -> None:
+        match block.start.get("type"):
+            case "text":
+                self._blocks.append(Text(text=block.grown("text")))
+            case "tool_use":
+                call = ToolUse(
+                    id=self._unique(block.start.get("id")),
+                    name=str(block.start["name"]),
+                    input=_tool_input(block),
+                )
+                self._blocks.append(call)
+                self._unsure = call
+            case _:
+                grown = {name: block.grown(name) for name in block.parts if name != "partial_json"}
+                if "partial_json" in block.parts:
+                    grown["input"] = _tool_input(block)  # type: ignore[assignment]  # a JSON object
+                self._blocks.append(Opaque(data={**block.start, **grown}))
+
+    def _unique(self, id: object) -> str:
+        """The server's id, or one of ours where it gave none or gave it twice."""
+        name = (
+            id if isinstance(id, str) and id and id not in self._ids else f"toolu_{len(self._ids)}"
+        )
+        self._ids.add(name)
+        return name
+
+    def _take_usage(self, usage: object) -> None:
+        if isinstance(usage, Mapping):
+            self._usage.update({k: v for k, v in usage.items() if _is_count(v)})
+
+    def _read_usage(self) -> Usage:
+        taken = self._usage
+        return Usage(
+            input_tokens=taken.get("input_tokens", self.prompt_characters // _CHARACTERS_PER_TOKEN),
+            output_tokens=taken.get("output_tokens", self._characters // _CHARACTERS_PER_TOKEN + 1),
+            cache_read_tokens=taken.get("cache_read_input_tokens", 0),
+            cache_write_tokens=taken.get("cache_creation_input_tokens", 0),
+        )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _tool_input(block: _Open) -> dict[str, Any]:
+    """The input of a call. What is no JSON object becomes an empty one, which the tool's schema then refuses."""
+    text = "".join(block.parts.get("partial_json", ()))
+    if not text.strip():
+        given = block.start.get("input")
+        return dict(given) if isinstance(given, Mapping) else {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,103 @@
+"""A request as the offline model reads it: who it is, what it was asked, what its tools returned so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from delegator.envelope import unseal
+from delegator.messages import Message, Text, ToolResult, ToolSpec, ToolUse
+from delegator.model import Request
+
+DELEGATE = "delegate_to_"
+SUBMIT = "submit_report"
+_TASK_HEAD = "Your task:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What to do next: say something, or call tools."""
+
+    text: str = ""
+    calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A tool call of this transcript and the data that it returned."""
+
+    tool: str
+    input: Mapping[str, Any]
+    data: Mapping[str, Any]
+    failed: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Transcript:
+    """A request, read."""
+
+    question: str
+    tools: dict[str, ToolSpec]
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def delegates(self) -> dict[str, ToolSpec]:
+        """The `delegate_to_*` tools."""
+        return {name: tool for name, tool in self.tools.items() if name.startswith(DELEGATE)}
+
+    @property
+    def report_schema(self) -> Mapping[str, Any]:
+        """The schema of the report that is wanted, if one is."""
+        return self.tools[SUBMIT].input_schema if SUBMIT in self.tools else {}
+
+    @property
+    def report_fields(self) -> set[str]:
+        """The names of the report's fields."""
+        return set(self.report_schema.get("properties", {}))
+
+    def results(self, tool: str) -> list[Step]:
+        """The calls of one tool, in order."""
+        return [step for step in self.steps if step.tool == tool]
+
+    @property
+    def brief(self) -> Mapping[str, Any]:
+        """What the brief tool returned, or an empty brief."""
+        steps = self.results("brief")
+        return steps[0].data if steps else {}
+
+    @property
+    def task(self) -> str:
+        """The task of a subagent, wherever it stands."""
+        return str(self.brief.get("task") or self.question)
+
+    @property
+    def material(self) -> list[Mapping[str, Any]]:
+        """The material that came with the brief."""
+        return list(self.brief.get("material", ()))
+
+
+def read(request: Request) -> Transcript:
+    """A request as a transcript. The first words of the first turn are the question or task."""
+    transcript = Transcript(
+        question=_first_words(request.messages), tools={tool.name: tool for tool in request.tools}
+    )
+    calls: dict[str, ToolUse] = {}
+    for message in request.messages:
+        for block in message.content:
+            if isinstance(block, ToolUse):
+                calls[block.id] = block
+            elif isinstance(block, ToolResult) and block.tool_use_id in calls:
+                call = calls[block.tool_use_id]
+                transcript.steps.append(
+                    Step(
+                        tool=call.name,
+                        input=call.input,
+                        data=unseal(block.text).data,
+                        failed=block.is_error,
+                    )
+                )
+    return transcript
+
+
+def _first_words(messages: tuple[Message, ...]) -> str:
+    text = "".join(block.text for block in messages[0].content if isinstance(block, Text))
+    return text.removeprefix(_TASK_HEAD).strip()

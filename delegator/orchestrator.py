@@ -1,0 +1,256 @@
+"""The orchestrator: one question in, one checked answer out. Wires loop, delegations and citation check together."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from delegator.agents import Agent, shipped
+from delegator.answer import Answer, check, compose
+from delegator.budget import RUN_LIMITS, Budget, Limits
+from delegator.delegation import Delegations
+from delegator.envelope import Fence
+from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
+from delegator.knowledge import Library
+from delegator.loop import Again, Candidate, Done, Ended, Loop, Role, Surroundings
+from delegator.messages import Message, Stop, Text
+from delegator.model import Model
+from delegator.outcome import Outcome, Watch
+from delegator.subagent import Staff, given
+from delegator.tools import Call, Tool, ToolOutput
+from delegator.trust import USER, Label
+
+CONVERSATION = "conversation"
+MAX_TURNS = 8
+"""Earlier questions and answers that a new question is shown."""
+MAX_TURN_CHARACTERS = 2_000
+MAX_QUESTION_CHARACTERS = 200_000
+
+_NUDGE = (
+    "You answered without delegating. If the question asks for facts, call the delegate tools first: only what "
+    "subagents find can be cited. If it really needs no research (small talk, or the conversation so far answers it), "
+    "give the same answer again."
+)
+_EMPTY = "Your reply was empty. Write the answer now, from the findings you have."
+_SMALL_TALK_WORDS = 4
+_MARKER = re.compile(r"\s?\[\d+(?:: unverified)?\]")
+"""Citation markers of an earlier answer: their numbers mean nothing in a new run."""
+_WHY = {
+    Outcome.BUDGET: "a limit was reached.",
+    Outcome.TIMEOUT: "the time was up.",
+    Outcome.CANCELLED: "it was cancelled.",
+    Outcome.REFUSED: "the model declined to go on.",
+    Outcome.PARTIAL: "the model had no room left.",
+    Outcome.FAILED: "a model call failed.",
+    Outcome.CONTRACT_FAILED: "the model made no valid tool call.",
+    Outcome.QUARANTINED: "a request broke a trust rule and was not sent.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """An earlier question of a conversation, and what was answered."""
+
+    question: str
+    answer: str
+    label: Label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything a run is given before it starts. Nothing in a run changes it."""
+
+    model: Model
+    library: Library | None
+    agents: tuple[Agent, ...] = field(
+        default_factory=lambda: (shipped("researcher"), shipped("critic"))
+    )
+    orchestrator: Agent = field(default_factory=lambda: shipped("orchestrator"))
+    limits: Limits = RUN_LIMITS
+
+
+class Run:
+    """One question on its way. Iterate over it for events, or await `answer()`.
+
+    Leaving the `async with` block cancels what is still running.
+    """
+
+    def __init__(self, question: str, setup: Setup, history: tuple[Turn, ...] = ()) -> None:
+        self.id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        self.question = question
+        self._setup = setup
+        self._history = history[-MAX_TURNS:]
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._emit = Emitter(self.id, self._events.put_nowait)
+        self._budget = Budget(owner="the run", limits=setup.limits.over(RUN_LIMITS))
+        around = Surroundings(model=setup.model, fence=Fence(), emit=self._emit)
+        self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
+        self._delegations = Delegations(
+            self._staff, self._budget, self._budget.limits.parallel or 1
+        )
+        self._conclude = _Conclude(question, self._delegations)
+        self._task: asyncio.Task[Answer] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the run."""
+        self._task = asyncio.create_task(self._drive(), name=f"run {self.id}")
+        await asyncio.sleep(
+            0
+        )  # let it begin: a task cancelled before its first step could tell nobody
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the run, if it has not ended by itself."""
+        self.cancel()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Events as they happen, until the run is over."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def cancel(self) -> None:
+        """Stop the whole tree. What is finished is kept: `answer()` still returns, as `cancelled`."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+    async def answer(self) -> Answer:
+        """The answer, when the run is over, whatever its outcome."""
+        if self._task is None:
+            async with self:
+                return await self.answer()
+        return await asyncio.shield(self._task)
+
+    async def _drive(self) -> Answer:
+        try:
+            loop = self._loop()
+            self._emit(
+                "orchestrator", RunStarted(question=self.question, model=self._setup.model.id)
+            )
+            try:
+                ended = await loop.run()
+            except asyncio.CancelledError:
+                ended = Ended(
+                    outcome=Outcome.CANCELLED,
+                    receipt=loop.receipt("cancelled"),
+                    label=loop.label,
+                )
+            answer = self._answer(ended)
+            self._emit("orchestrator", RunFinished(outcome=answer.outcome, answer=answer.to_json()))
+            return answer
+        finally:
+            self._events.put_nowait(None)
+
+    def _loop(self) -> Loop:
+        agent, history = self._setup.orchestrator, self._history
+        tools = self._delegations.tools()
+        opening: list[Message] = [
+            Message(role="user", content=(Text(text=self.question),), label=USER)
+        ]
+        if history:
+            tools[CONVERSATION] = _conversation_tool(history)
+            opening += given(CONVERSATION, _told(history), _joined(history), self._staff.around)
+        limits = replace(agent.limits.over(self._budget.limits), tokens=None)
+        role = Role(
+            id="orchestrator",
+            name=agent.name,
+            system=agent.prompt,
+            tools=tools,
+            budget=self._budget.child("orchestrator", limits),
+            model=agent.model,
+        )
+        return Loop(role, opening, self._conclude, self._staff.around)
+
+    def _answer(self, ended: Ended) -> Answer:
+        records = tuple(self._delegations.records.values())
+        outcome, text = ended.outcome, ended.text
+        if isinstance(ended.value, str):
+            text = ended.value
+        elif outcome not in (Outcome.PARTIAL, Outcome.REFUSED) or not text:
+            text = compose(records, _WHY[outcome])
+        text, citations = check(text, records)
+        flagged = tuple(record.id for record in self._delegations.flagged())
+        if flagged and outcome is Outcome.COMPLETE:
+            outcome = Outcome.NEEDS_REVIEW
+        for id in flagged:
+            self._emit("orchestrator", Noticed(text=f"{id} stayed below the bar and needs review"))
+        return Answer(
+            run_id=self.id,
+            question=self.question,
+            outcome=outcome,
+            stop=ended.receipt.stop,
+            text=text,
+            citations=citations,
+            delegations=records,
+            flagged=flagged,
+            usage=self._budget.spent,
+            model_calls=self._budget.model_calls,
+            seconds=self._budget.seconds,
+            label=ended.label,
+            error=ended.error,
+        )
+
+
+@dataclass(slots=True)
+class _Conclude:
+    """Decides whether the orchestrator's words are the answer. It is reminded once of what it may have forgotten."""
+
+    question: str
+    delegations: Delegations
+    nudged: bool = False
+    asked_for_words: bool = False
+
+    def __call__(self, candidate: Candidate, _watch: Watch) -> Done | Again:
+        """The answer as it stands, or what to do first."""
+        text = candidate.value if isinstance(candidate.value, str) else ""
+        if not text.strip():
+            if self.asked_for_words:
+                return Done(value=None, outcome=Outcome.PARTIAL)
+            self.asked_for_words = True
+            return Again(text=_EMPTY, why="empty reply")
+        if not self.delegations.records and not self.nudged and not _small_talk(self.question):
+            self.nudged = True
+            return Again(text=_NUDGE, why="answered without delegating")
+        cut = candidate.stop is Stop.MAX_TOKENS
+        return Done(value=text, outcome=Outcome.PARTIAL if cut else Outcome.COMPLETE)
+
+
+def _small_talk(question: str) -> bool:
+    """A few words that ask nothing: not worth a reminder to delegate."""
+    return "?" not in question and len(re.findall(r"\w+", question)) <= _SMALL_TALK_WORDS
+
+
+def _told(history: tuple[Turn, ...]) -> dict[str, Any]:
+    turns = [
+        {
+            "question": turn.question[:MAX_TURN_CHARACTERS],
+            "answer": _MARKER.sub("", turn.answer)[:MAX_TURN_CHARACTERS],
+        }
+        for turn in history
+    ]
+    return {"turns": turns}
+
+
+def _joined(history: tuple[Turn, ...]) -> Label:
+    label = USER
+    for turn in history:
+        label &= turn.label
+    return label
+
+
+def _conversation_tool(history: tuple[Turn, ...]) -> Tool:
+    told: Mapping[str, Any] = _told(history)
+
+    async def run(_call: Call) -> ToolOutput:
+        return ToolOutput(data=told, label=_joined(history))
+
+    return Tool(
+        name=CONVERSATION,
+        description="The conversation so far: earlier questions and the answers given.",
+        input_schema={"type": "object", "properties": {}, "additionalProperties": False},
+        run=run,
+    )

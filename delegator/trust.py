@@ -1,0 +1,73 @@
+"""Trust labels: who said this, who may see it, and where it came from.
+
+Labels join along data flow and only ever go down. Nothing in this package raises one.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Self
+
+
+class Integrity(IntEnum):
+    """How far a text may steer the run. Lower is worse."""
+
+    UNTRUSTED = 0
+    USER = 1
+    OPERATOR = 2
+
+
+class Confidentiality(IntEnum):
+    """Who may see a text. Higher is more secret."""
+
+    PUBLIC = 0
+    CONVERSATION = 1
+    PRIVATE = 2
+
+
+class Level(StrEnum):
+    """The rung of the defence ladder that a run uses."""
+
+    TYPED = "typed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a value is worth: the minimum of everything its author had read."""
+
+    integrity: Integrity
+    confidentiality: Confidentiality = Confidentiality.CONVERSATION
+    sources: frozenset[str] = frozenset()
+    """Ids of the documents, tools and agents whose text had a part in it."""
+
+    def __and__(self, other: Self) -> "Label":
+        """The label of anything derived from both."""
+        if self is other:
+            return self
+        return Label(
+            integrity=min(self.integrity, other.integrity),
+            confidentiality=max(self.confidentiality, other.confidentiality),
+            sources=self.sources | other.sources,
+        )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a person (operator or user) wrote every part of it."""
+        return self.integrity >= Integrity.USER
+
+    def to_json(self) -> dict[str, object]:
+        """As a JSON object: lower-case names, sources sorted."""
+        return {
+            "integrity": self.integrity.name.lower(),
+            "confidentiality": self.confidentiality.name.lower(),
+            "sources": sorted(self.sources),
+        }
+
+
+OPERATOR = Label(integrity=Integrity.OPERATOR, confidentiality=Confidentiality.PUBLIC)
+USER = Label(integrity=Integrity.USER)
+UNTRUSTED = Label(integrity=Integrity.UNTRUSTED)
+
+
+def untrusted(*sources: str) -> Label:
+    """The label of a text that came from `sources`, whatever it says about itself."""
+    return Label(integrity=Integrity.UNTRUSTED, sources=frozenset(sources))
