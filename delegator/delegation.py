@@ -12,7 +12,7 @@ from delegator.agents import Agent
 from delegator.budget import Budget
 from delegator.citations import Claim
 from delegator.errors import ToolRejected
-from delegator.events import DelegationFinished, DelegationStarted, Happening
+from delegator.events import DelegationFinished, DelegationStarted, Happening, Noticed
 from delegator.handoff import Brief, Report
 from delegator.outcome import Outcome, Receipt
 from delegator.subagent import Result, Staff
@@ -162,6 +162,9 @@ class Delegations:
                 record.outcome = Outcome.CANCELLED
                 record.receipt = subagent.loop.receipt("cancelled")
                 raise
+            except Exception as error:  # noqa: BLE001 - a model is foreign code; its siblings go on
+                self._tell(Noticed(text=f"{record.id} crashed: {type(error).__name__}"))
+                result = subagent.crashed()
             verdict = self._file(record, result)
         self._tell(
             DelegationFinished(

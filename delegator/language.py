@@ -4,127 +4,15 @@ import re
 from functools import lru_cache
 
 STOPWORDS = frozenset(
-    [
-        "a",
-        "about",
-        "above",
-        "after",
-        "again",
-        "all",
-        "also",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "because",
-        "been",
-        "before",
-        "being",
-        "below",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "doing",
-        "down",
-        "during",
-        "each",
-        "few",
-        "for",
-        "from",
-        "further",
-        "had",
-        "has",
-        "have",
-        "having",
-        "he",
-        "her",
-        "here",
-        "hers",
-        "him",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "itself",
-        "just",
-        "me",
-        "more",
-        "most",
-        "my",
-        "no",
-        "nor",
-        "not",
-        "now",
-        "of",
-        "off",
-        "on",
-        "once",
-        "only",
-        "or",
-        "other",
-        "our",
-        "out",
-        "over",
-        "own",
-        "same",
-        "shall",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "too",
-        "under",
-        "until",
-        "up",
-        "us",
-        "very",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
+    (
+        "a about above after again all also am an and any are as at be because been before being "
+        "below between both but by can could did do does doing down during each few for from "
+        "further had has have having he her here hers him his how i if in into is it its itself "
+        "just me more most my no nor not now of off on once only or other our out over own same "
+        "shall she should so some such than that the their them then there these they this those "
+        "through to too under until up us very was we were what when where which while who whom "
+        "whose why will with would you your"
+    ).split()
 )
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
@@ -161,7 +49,7 @@ def words(text: str) -> list[str]:
 def stem(word: str) -> str:
     """A word without its ending, so that `indexes`, `indexed` and `indexing` are one."""
     word = word.split("'", maxsplit=1)[0].split("’", maxsplit=1)[0]
-    word = _IRREGULAR.get(word, word)
+    word = american(_IRREGULAR.get(word, word))
     if len(word) <= _SHORTEST_STEM or word.endswith("ss"):
         return word
     for suffix, put in _SUFFIXES:
@@ -171,6 +59,28 @@ def stem(word: str) -> str:
     if len(word) > _SHORTEST_STEM and word[-1] == word[-2] and word[-1] not in "aeiouls":
         word = word[:-1]
     return word.removesuffix("e") if len(word) > _SHORTEST_STEM + 1 else word
+
+
+_SPELLINGS = (
+    (re.compile(r"(?<=[a-z]{3})our(?=s|ed|ing|al|able|\Z)"), "or"),
+    (re.compile(r"(?<=[a-z]{3})is(?=e[sdr]?\Z|ing\Z|ation)"), "iz"),
+    (re.compile(r"\b(lic|def|off|pract)enc(?=e)"), r"\1ens"),
+    (re.compile(r"(?<=[a-z]{3})ogue\b"), "og"),
+    (re.compile(r"(?<=[a-z]{2})ll(?=ed\Z|ing\Z|er)"), "l"),
+    (re.compile(r"(?<=[b-df-hj-np-tv-z])re\Z"), "er"),
+)
+_SHORTEST_BRITISH = 6
+
+
+def american(word: str) -> str:
+    """A British spelling as the American one, by its pattern; other words as they are."""
+    if len(word) < _SHORTEST_BRITISH:
+        return word
+    for pattern, put in _SPELLINGS:
+        changed = pattern.sub(put, word)
+        if changed != word:
+            return changed
+    return word
 
 
 def content_words(text: str) -> list[str]:

@@ -187,6 +187,17 @@ class Subagent:
             problem=str(ended.error) if ended.error else "",
         )
 
+    def crashed(self) -> Result:
+        """What is left of a loop that a bug, in the model or here, has ended."""
+        return Result(
+            outcome=Outcome.FAILED,
+            report=None,
+            claims=(),
+            receipt=self.loop.receipt("crash"),
+            label=self.loop.label,
+            problem="the subagent crashed",
+        )
+
 
 def given(
     tool: str, data: Mapping[str, Any], label: Label, around: Surroundings

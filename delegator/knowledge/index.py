@@ -12,16 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
 from delegator.errors import ConfigError
 from delegator.knowledge.passages import Piece, split
 from delegator.knowledge.reading import MAX_FILE_BYTES, NotText, read_document, read_text_bytes
-from delegator.language import STOPWORDS
+from delegator.language import STOPWORDS, american
 from delegator.sanitize import clean
 
-_VERSION = 1
+_VERSION = 2
+"""Of tables and passages alike: an index made by another version is built anew."""
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 _BATCH = 500
 _RACY_NS = 2_000_000_000
@@ -371,8 +373,18 @@ def _nothing_found(roots: Iterable[Path], skipped: Counter[str]) -> ConfigError:
 
 
 def _match_expression(query: str) -> str:
-    """A query in which every word is quoted, so that no text can be query syntax."""
-    words = re.findall(r"\w+", clean(query).lower())
-    telling = [word for word in words if word not in STOPWORDS]
-    chosen = list(dict.fromkeys(telling or words))[:MAX_QUERY_WORDS]
-    return " OR ".join(f'"{word}"' for word in chosen)
+    """A query in which every word is quoted, so that no text can be query syntax.
+
+    Any telling word may match. Neighbours that stand together in the text too, or as one word, count extra, and so does the
+    other spelling of a word: BM25 weighs each by how rare it is.
+    """
+    words = re.findall(r"\w+", clean(query).lower())[: 4 * MAX_QUERY_WORDS]
+    telling = [word for word in words if word not in STOPWORDS] or words
+    terms = dict.fromkeys(telling[:MAX_QUERY_WORDS])
+    terms |= dict.fromkeys(american(word) for word in terms)
+    for left, right in pairwise(words[: 2 * MAX_QUERY_WORDS]):
+        if left in terms or right in terms:
+            terms[f"{left} {right}"] = None
+        if left in terms and right in terms:
+            terms[f"{left}{right}"] = None
+    return " OR ".join(f'"{term}"' for term in terms)

@@ -9,7 +9,7 @@ TARGET = 900
 """Characters after which a passage ends at the next blank line."""
 LONGEST = 1_400
 """No passage is longer than this."""
-SHORT_SECTION = 240
+SHORT_SECTION = 100
 """A section shorter than this shares its passage with the next one."""
 
 

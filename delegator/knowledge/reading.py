@@ -12,47 +12,11 @@ from delegator.sanitize import clean
 
 MAX_FILE_BYTES = 8_000_000
 TEXT_SUFFIXES = frozenset(
-    [
-        ".adoc",
-        ".asciidoc",
-        ".c",
-        ".cfg",
-        ".conf",
-        ".cpp",
-        ".css",
-        ".csv",
-        ".go",
-        ".h",
-        ".htm",
-        ".html",
-        ".ini",
-        ".java",
-        ".js",
-        ".json",
-        ".log",
-        ".markdown",
-        ".md",
-        ".mdx",
-        ".org",
-        ".po",
-        ".py",
-        ".pyi",
-        ".rb",
-        ".rs",
-        ".rst",
-        ".sh",
-        ".sql",
-        ".tex",
-        ".text",
-        ".toml",
-        ".ts",
-        ".tsv",
-        ".txt",
-        ".xhtml",
-        ".xml",
-        ".yaml",
-        ".yml",
-    ]
+    (
+        ".adoc .asciidoc .c .cfg .conf .cpp .css .csv .go .h .htm .html .ini .java .js .json .log "
+        ".markdown .md .mdx .org .po .py .pyi .rb .rs .rst .sh .sql .tex .text .toml .ts .tsv "
+        ".txt .xhtml .xml .yaml .yml"
+    ).split()
 )
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _HEAD_BYTES = 8_192
@@ -171,35 +135,10 @@ class _Html(HTMLParser):
 
     _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
     _INLINE = frozenset(
-        [
-            "a",
-            "abbr",
-            "b",
-            "bdi",
-            "bdo",
-            "cite",
-            "code",
-            "data",
-            "dfn",
-            "em",
-            "font",
-            "i",
-            "kbd",
-            "mark",
-            "q",
-            "s",
-            "samp",
-            "small",
-            "span",
-            "strong",
-            "sub",
-            "sup",
-            "time",
-            "tt",
-            "u",
-            "var",
-            "wbr",
-        ]
+        (
+            "a abbr b bdi bdo cite code data dfn em font i kbd mark q s samp small span strong sub sup "
+            "time tt u var wbr"
+        ).split()
     )
 
     def __init__(self) -> None:

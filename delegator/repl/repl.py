@@ -125,7 +125,7 @@ def _reader() -> Callable[[], Awaitable[str]]:
         return ask
 
     async def read() -> str:
-        line = await asyncio.to_thread(sys.stdin.readline)
+        line: str = await asyncio.to_thread(sys.stdin.readline)
         if not line:
             raise EOFError
         return line

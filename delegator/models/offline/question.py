@@ -6,241 +6,40 @@ Nothing here knows a topic. The verbs and question words are those of plain Engl
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 
 from delegator.language import STOPWORDS, content_words, stem, words
 
 MAX_PARTS = 4
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in text.split())
+
+
 _WH = r"(?:what|who|whom|whose|which|when|where|why|how)"
-_AUX = frozenset(
-    [
-        "do",
-        "does",
-        "did",
-        "can",
-        "could",
-        "should",
-        "would",
-        "will",
-        "may",
-        "might",
-        "must",
-        "is",
-        "are",
-        "was",
-        "were",
-        "has",
-        "have",
-        "had",
-    ]
-)
-_VERBS = frozenset(
-    stem(verb)
-    for verb in [
-        "add",
-        "adapt",
-        "affect",
-        "allow",
-        "answer",
-        "apply",
-        "ask",
-        "avoid",
-        "become",
-        "begin",
-        "behave",
-        "break",
-        "bring",
-        "build",
-        "call",
-        "cause",
-        "change",
-        "check",
-        "choose",
-        "cite",
-        "combine",
-        "come",
-        "compare",
-        "compute",
-        "configure",
-        "connect",
-        "contain",
-        "control",
-        "convert",
-        "cope",
-        "create",
-        "deal",
-        "debug",
-        "decide",
-        "define",
-        "delete",
-        "deliver",
-        "deploy",
-        "depend",
-        "describe",
-        "design",
-        "detect",
-        "determine",
-        "develop",
-        "differ",
-        "disable",
-        "do",
-        "enable",
-        "encode",
-        "encrypt",
-        "ensure",
-        "evaluate",
-        "execute",
-        "explain",
-        "express",
-        "extend",
-        "extract",
-        "fail",
-        "fetch",
-        "filter",
-        "find",
-        "fit",
-        "fix",
-        "follow",
-        "format",
-        "generate",
-        "get",
-        "give",
-        "go",
-        "grow",
-        "guard",
-        "handle",
-        "happen",
-        "help",
-        "hold",
-        "identify",
-        "implement",
-        "import",
-        "improve",
-        "include",
-        "increase",
-        "index",
-        "influence",
-        "install",
-        "interact",
-        "keep",
-        "know",
-        "lead",
-        "learn",
-        "let",
-        "limit",
-        "list",
-        "load",
-        "log",
-        "look",
-        "lose",
-        "make",
-        "manage",
-        "measure",
-        "merge",
-        "migrate",
-        "mitigate",
-        "model",
-        "monitor",
-        "move",
-        "need",
-        "offer",
-        "open",
-        "operate",
-        "optimize",
-        "order",
-        "organize",
-        "override",
-        "parse",
-        "pass",
-        "pay",
-        "perform",
-        "plan",
-        "play",
-        "prevent",
-        "process",
-        "produce",
-        "protect",
-        "prove",
-        "provide",
-        "publish",
-        "query",
-        "raise",
-        "rank",
-        "reach",
-        "read",
-        "reason",
-        "receive",
-        "recover",
-        "reduce",
-        "register",
-        "relate",
-        "release",
-        "remove",
-        "render",
-        "replace",
-        "reply",
-        "report",
-        "represent",
-        "request",
-        "resolve",
-        "respond",
-        "restrict",
-        "retrieve",
-        "return",
-        "review",
-        "reward",
-        "run",
-        "save",
-        "scale",
-        "schedule",
-        "search",
-        "secure",
-        "select",
-        "send",
-        "serve",
-        "set",
-        "share",
-        "show",
-        "sign",
-        "solve",
-        "sort",
-        "speak",
-        "specify",
-        "split",
-        "start",
-        "stay",
-        "stop",
-        "store",
-        "stream",
-        "structure",
-        "submit",
-        "suffer",
-        "support",
-        "switch",
-        "take",
-        "talk",
-        "teach",
-        "test",
-        "think",
-        "track",
-        "train",
-        "translate",
-        "treat",
-        "trust",
-        "try",
-        "turn",
-        "understand",
-        "update",
-        "upgrade",
-        "use",
-        "validate",
-        "verify",
-        "view",
-        "wait",
-        "want",
-        "warn",
-        "work",
-        "write",
-    ]
+_AUX = _set("do does did can could should would will may might must is are was were has have had")
+_VERBS = _stems(
+    "add adapt affect allow answer apply ask avoid become begin behave break bring build call "
+    "cause change check choose cite combine come compare compute configure connect contain "
+    "control convert cope create deal debug decide define delete deliver deploy depend describe "
+    "design detect determine develop differ disable do enable encode encrypt ensure evaluate "
+    "execute explain express extend extract fail fetch filter find fit fix follow format generate "
+    "get give go grow guard handle happen help hold identify implement import improve include "
+    "increase index influence install interact keep know lead learn let limit list load log look "
+    "lose make manage measure merge migrate mitigate model monitor move need offer open operate "
+    "optimize order organize override parse pass pay perform plan play prevent process produce "
+    "protect prove provide publish query raise rank reach read reason receive recover reduce "
+    "register relate release remove render replace reply report represent request resolve respond "
+    "restrict retrieve return review reward run save scale schedule search secure select send "
+    "serve set share show sign solve sort speak specify split start stay stop store stream "
+    "structure submit suffer support switch take talk teach test think track train translate "
+    "treat trust try turn understand update upgrade use validate verify view wait want warn work "
+    "write"
 )
 _ADVERBS = re.compile(r"(?:then|also|still|even|safely|quickly|reliably|effectively|\w+ly)\Z")
 _PRONOUNS = re.compile(
@@ -284,17 +83,21 @@ class Kind(Enum):
     TIME = auto()
     NUMBER = auto()
     REASON = auto()
+    ADDRESS = auto()
+    NAME = auto()
     METHOD = auto()
     OTHER = auto()
 
 
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"^\W*(?:how (?:many|much|long|often|big|large|old|far|fast|high|deep)|what (?:number|percentage|size|port)|which (?:port|number))\b", Kind.NUMBER),
+    (r"\b(?:e-?mail address|url|web ?site|web address|home ?page)\b", Kind.ADDRESS),
     (r"^\W*(?:when|since when|until when|what year|in which year|what date)\b", Kind.TIME),
     (r"^\W*(?:who|whom|whose|after whom)\b", Kind.PERSON),
     (r"^\W*why\b|\breasons?\b", Kind.REASON),
     (r"^\W*how (?:do|can|should|would|to|does one)\b", Kind.METHOD),
     (r"^\W*(?:what(?:'s| is| are| was| were| does \S+ (?:mean|stand for))|define|explain|describe)\b", Kind.DEFINITION),
+    (r"^\W*(?:\w+ )?(?:which|what)\b(?! (?:happens|does|do|if|kind|ways?)\b)", Kind.NAME),
 )  # fmt: skip
 
 
@@ -310,71 +113,31 @@ class Question:
     """The same words, unstemmed."""
     names: frozenset[str]
     """Stems of terms that look like names: an answer about something else is no answer."""
+    pairs: frozenset[tuple[str, str]]
+    """Stems of neighbouring words, at least one of which carries meaning."""
+    joined: frozenset[str]
+    """Neighbours written as one word: `log in` as `login`."""
     identifiers: tuple[str, ...]
     """Words of code, which must stand in the source as they are."""
 
 
-_VAGUE = frozenset(
-    stem(w)
-    for w in [
-        "work",
-        "works",
-        "working",
-        "mean",
-        "means",
-        "meaning",
-        "use",
-        "used",
-        "using",
-        "modern",
-        "good",
-        "best",
-        "main",
-        "important",
-        "effectively",
-        "exactly",
-        "actually",
-        "really",
-        "get",
-        "make",
-        "do",
-        "say",
-        "know",
-        "thing",
-        "things",
-        "way",
-        "ways",
-        "kind",
-        "kinds",
-        "happen",
-        "happens",
-        "tell",
-        "explain",
-        "describe",
-        "give",
-        "find",
-        "documents",
-        "document",
-        "sources",
-        "source",
-        "default",
-        "usually",
-        "please",
-        "need",
-        "want",
-        "different",
-        "difference",
-        "compare",
-        "compared",
-        "introduced",
-        "called",
-    ]
+_VAGUE = _stems(
+    "work works working mean means meaning use used using modern good best main important "
+    "effectively exactly actually really get make do say know thing things way ways kind kinds "
+    "happen happens tell explain describe give find documents document sources source default "
+    "usually please need want different difference compare compared introduced called big long "
+    "old often far fast large many much small high deep come"
 )
 
 
 def vague(term: str) -> bool:
     """Whether a stem says little about the topic by itself."""
     return term in _VAGUE
+
+
+def is_verb(term: str) -> bool:
+    """Whether a stem is a common verb: a writer may well have chosen another one."""
+    return term in _VERBS
 
 
 def analyse(text: str) -> Question:
@@ -391,6 +154,10 @@ def analyse(text: str) -> Question:
         terms=terms,
         words=tuple(by_stem[term] for term in terms),
         names=frozenset(_names(text)) & frozenset(terms),
+        pairs=frozenset(
+            (stem(a), stem(b)) for a, b in pairwise(words(text)) if a in chosen or b in chosen
+        ),
+        joined=frozenset(a + b for a, b in pairwise(words(text)) if a in chosen),
         identifiers=tuple(
             name for name in _IDENTIFIER.findall(text) if "_" in name or re.search(r"\w\.\w", name)
         ),
@@ -505,9 +272,7 @@ def _with_subject(clause: str, subject: str) -> str:
     if not subject:
         return clause
     replaced, count = _PRONOUNS.subn(subject, clause, count=1)
-    if count or len(content_words(clause)) > 1:
-        return replaced
-    return f"{clause} ({subject})"
+    return replaced if count or content_words(clause) else f"{clause} ({subject})"
 
 
 def topic(question: str) -> str:

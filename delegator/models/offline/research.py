@@ -21,7 +21,7 @@ def move(transcript: Transcript) -> Move:
     searches = transcript.results("search")
     if not searches:
         queries = [
-            " ".join(question.words) or question.text,
+            question.text,
             *([" ".join(wanted)] if wanted else []),
         ]
         return Move(calls=tuple(("search", {"query": q[:400], "limit": HITS}) for q in queries))
