@@ -32,7 +32,6 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
             monkeypatch.delenv(name)
     monkeypatch.setenv("DELEGATOR_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("ANTHROPIC_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
-    return
 
 
 @pytest.fixture
