@@ -22,7 +22,7 @@ from delegator.agents import Agent, shipped
 from delegator.answer import Answer
 from delegator.budget import RUN_LIMITS, Budget, Limits
 from delegator.envelope import Fence
-from delegator.errors import ConfigError
+from delegator.errors import RUN, ConfigError
 from delegator.events import Emitter, Event
 from delegator.handoff import Brief
 from delegator.knowledge import Index
@@ -274,5 +274,5 @@ async def run_agent(
         around = Surroundings(model=setup.model, fence=Fence(), emit=emit)
         staff = Staff(agents=(agent,), library=setup.library, around=around)
         brief = Brief(task=checked_question(task), label=USER)
-        budget = Budget(owner="the run", limits=RUN_LIMITS)
+        budget = Budget(owner=RUN, limits=RUN_LIMITS)
         return await staff.subagent(agent, brief, id="D1", budget=budget).run()

@@ -152,6 +152,16 @@ class Budget:
                 node.held_tokens -= granted
                 node.spent += reservation.used or Usage()
 
+    @property
+    def calls_left(self) -> int | None:
+        """Model calls that this budget and its ancestors still allow; `None` without a ceiling."""
+        left = [
+            node.limits.model_calls - node.model_calls
+            for node in self.lineage
+            if node.limits.model_calls is not None
+        ]
+        return min(left, default=None)
+
     def open_delegation(self) -> None:
         """Count one delegation.
 

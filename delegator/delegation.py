@@ -207,12 +207,16 @@ class Delegations:
     def _finding(self, id: str) -> Delegation:
         record = self.records.get(id)
         if record is None or record.agent.reviews:
-            raise ToolRejected(
-                "no finding has this id; use a finding_id that a delegation returned"
-            )
+            raise ToolRejected(f"no finding has this id; {self._what_there_is()}")
         if not record.usable:
             raise ToolRejected("this finding has no report to work with")
         return record
+
+    def _what_there_is(self) -> str:
+        usable = [r.id for r in self.records.values() if r.usable and not r.agent.reviews]
+        return (
+            f"there are: {', '.join(usable)}" if usable else "there is none: delegate a task first"
+        )
 
     def _allow_revision(self, old: Delegation, agent: Agent) -> None:
         if old.agent.name != agent.name:
@@ -284,7 +288,7 @@ def _brief(
     return Brief(task=task, label=label, material=material, material_label=joined)
 
 
-_ID = {"type": "string", "minLength": 2, "maxLength": 8}
+_ID = {"type": "string", "pattern": "^D[0-9]{1,6}$"}
 _TASK_INPUT: dict[str, Any] = {
     "type": "object",
     "properties": {

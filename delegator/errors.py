@@ -111,6 +111,10 @@ class Ceiling(StrEnum):
     SECONDS = "seconds"
 
 
+RUN = "the run"
+"""The owner of the limits that a person sets for a whole run."""
+
+
 class LimitExceeded(DelegatorError):
     """A ceiling was reached: `ceiling` of `limit`, set on `owner`."""
 
@@ -121,7 +125,9 @@ class LimitExceeded(DelegatorError):
         self.ceiling = ceiling
         self.limit = limit
         self.owner = owner
-        self.hint = f"Raise --max-{ceiling.value.removeprefix('model_')} to let it go on."
+        option = f"--max-{ceiling.value.removeprefix('model_')}"
+        whose = "Raise" if owner == RUN else "It is a limit of that agent; the run's own is"
+        self.hint = f"{whose} {option}."
 
 
 class ToolRejected(DelegatorError):

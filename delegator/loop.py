@@ -5,6 +5,7 @@ path leads to an `Ended` with one of the closed set of outcomes, and every tool 
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ DEFAULT_REPLY_TOKENS = 4_000
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
 """After these, results of tools can not be sent any more."""
 MAX_INVALID_REPLIES = 2
-"""Replies in a row with a tool call that does not fit its schema: after so many the loop gives up."""
+"""Replies in a row with a call that no tool can take, or that was refused before: then the loop gives up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,8 @@ class Loop:
     label: Label = OPERATOR
     """What everything in the transcript so far makes its author worth."""
     _invalid_replies: int = 0
+    _refused: set[str] = field(default_factory=set)
+    """Calls that were refused, so that a model that repeats them word for word is not let go on for ever."""
     _words: str = ""
 
     def __post_init__(self) -> None:
@@ -199,6 +202,8 @@ class Loop:
                 messages=tuple(self.messages),
                 tools=tuple(tool.spec for tool in role.tools.values()),
                 max_tokens=reservation.reply_tokens,
+                last=role.budget.calls_left == 0,
+                final_tool=role.final_tool,
             )
             guard(request, system=role.system, fence=self.around.fence)
             emit(role.id, ModelCallStarted(n=n))
@@ -248,9 +253,7 @@ class Loop:
         final: Done | Again | None = None
         for call in calls:
             if call.name == self.role.final_tool and final is None:
-                final = self.conclude(
-                    Candidate(value=call.input, stop=reply.stop, label=label), self.watch
-                )
+                final = self._weigh(Candidate(value=call.input, stop=reply.stop, label=label))
                 if isinstance(final, Done):
                     return self._done(final)
                 self._remind(final)
@@ -269,7 +272,7 @@ class Loop:
         return None
 
     def _end_with(self, candidate: Candidate) -> Ended | None:
-        verdict = self.conclude(candidate, self.watch)
+        verdict = self._weigh(candidate)
         if isinstance(verdict, Done):
             return self._done(verdict)
         self._remind(verdict)
@@ -277,6 +280,13 @@ class Loop:
             self._append("assistant", (Text(text="(no reply)"),), OPERATOR)
         self._append("user", (Text(text=verdict.text),), OPERATOR)
         return None
+
+    def _weigh(self, candidate: Candidate) -> Done | Again:
+        """Whether the loop ends with this. With no call left to mend it, it is asked as the last attempt at once."""
+        verdict = self.conclude(candidate, self.watch)
+        if isinstance(verdict, Again) and self.role.budget.calls_left == 0:
+            verdict = self.conclude(candidate, self.watch)
+        return verdict
 
     def _remind(self, again: Again) -> None:
         self.around.emit(self.role.id, Reminded(why=again.why))
@@ -319,10 +329,17 @@ class Loop:
         if output is None or output.is_error:
             self.watch.failed_tool_calls += 1
         if output is None:
-            return self._error(call, problem)
+            return self._error(call, problem, invalid=self._repeats(call))
         for source in output.sources:
             self.watch.sources.setdefault(source.id, source)
         return self._output(call, output)
+
+    def _repeats(self, call: ToolUse) -> bool:
+        """Whether this very call failed before; remembers it."""
+        known = f"{call.name} {json.dumps(call.input, sort_keys=True)}"
+        repeated = known in self._refused
+        self._refused.add(known)
+        return repeated
 
     def _output(self, call: ToolUse, output: ToolOutput) -> "_Output":
         data = capped(output.data)

@@ -27,6 +27,10 @@ class Request:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     max_tokens: int
+    last: bool = False
+    """Whether no further call is allowed: the reply must be the end."""
+    final_tool: str = ""
+    """The tool that ends this loop, if a tool does; else words do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

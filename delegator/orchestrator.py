@@ -13,6 +13,7 @@ from delegator.answer import Answer, check, compose
 from delegator.budget import RUN_LIMITS, Budget, Limits
 from delegator.delegation import Delegations
 from delegator.envelope import Fence
+from delegator.errors import RUN
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
 from delegator.knowledge import Library
 from delegator.loop import Again, Candidate, Done, Ended, Loop, Role, Surroundings
@@ -85,7 +86,7 @@ class Run:
         self._history = history[-MAX_TURNS:]
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._emit = Emitter(self.id, self._events.put_nowait)
-        self._budget = Budget(owner="the run", limits=setup.limits.over(RUN_LIMITS))
+        self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS))
         around = Surroundings(model=setup.model, fence=Fence(), emit=self._emit)
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
         self._delegations = Delegations(

@@ -4,16 +4,17 @@ The end of a tool call's block does not prove that the call is complete: a reply
 A call counts as made when another block starts, or when the stop reason says `tool_use`.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from delegator.budget import Usage
 from delegator.errors import Fault, ModelError
 from delegator.messages import Block, Opaque, Stop, Text, ToolUse
 from delegator.model import ModelEvent, Reply, TextDelta, ToolUseReady
+from delegator.models.sse import load
 
 _ERRORS = {
     "authentication_error": Fault.AUTH,
@@ -57,6 +58,9 @@ class Accumulator:
     """Builds one reply. Feed it every event, then ask for the reply."""
 
     prompt_characters: int
+    ended: bool = False
+    """Whether the server has said that nothing more will come."""
+    _begun: bool = False
     _open: dict[int, _Open] = field(default_factory=dict)
     _blocks: list[Block] = field(default_factory=list)
     _unsure: ToolUse | None = None
@@ -72,26 +76,7 @@ class Accumulator:
             ModelError: The server reported a fault, or the event makes no sense.
         """
         try:
-            match event.get("type"):
-                case "message_start":
-                    self._take_usage(event["message"].get("usage"))
-                case "content_block_start":
-                    yield from self._sure()
-                    self._open[event["index"]] = _Open(dict(event["content_block"]))
-                case "content_block_delta":
-                    yield from self._grow(self._open[event["index"]], event["delta"])
-                case "content_block_stop":
-                    self._close(self._open.pop(event["index"]))
-                case "message_delta":
-                    self._stop = event["delta"].get("stop_reason") or self._stop
-                    self._take_usage(event.get("usage"))
-                    if self._stop == "tool_use":
-                        yield from self._sure()
-                case "error":
-                    error = event["error"]
-                    raise ModelError(fault_of(error.get("type")), detail=str(error.get("message")))
-                case _:
-                    pass  # a ping, or something newer than this program
+            yield from self._take(event)
         except (KeyError, TypeError, AttributeError, ValueError):
             raise ModelError(Fault.MALFORMED) from None
 
@@ -99,16 +84,16 @@ class Accumulator:
         """The whole reply.
 
         Raises:
-            ModelError: `cut`: the stream ended before the server said why it stopped.
+            ModelError: `cut`: the stream ended before the server said why it stopped. `malformed`: there was no message.
         """
         if not isinstance(self._stop, str):
-            raise ModelError(Fault.CUT)
+            raise ModelError(Fault.CUT if self._begun else Fault.MALFORMED)
         if self._unsure is not None:
             self._blocks.remove(self._unsure)
         stop = Stop.of(self._stop)
         named = self._stop if stop is Stop.UNKNOWN and _STOP_NAME.fullmatch(self._stop) else ""
         return Reply(
-            content=tuple(block for block in self._blocks if block != Text(text="")),
+            content=tuple(block for block in self._blocks if not _blank(block)),
             stop=stop,
             stop_named=named,
             usage=self._read_usage(),
@@ -119,20 +104,70 @@ class Accumulator:
             yield ToolUseReady(call=self._unsure)
             self._unsure = None
 
+    def _take(self, event: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        match event.get("type"):
+            case "message_start":
+                self._begun = True
+                self._take_usage(event["message"].get("usage"))
+                self._usage.pop("output_tokens", None)  # a placeholder: the count comes last
+            case "content_block_start":
+                yield from self._start(event["index"], event["content_block"])
+            case "content_block_delta":
+                yield from self._grow(self._open[event["index"]], event["delta"])
+            case "content_block_stop":
+                self._close(event["index"])
+            case "message_delta":
+                yield from self._finish(event["delta"].get("stop_reason"), event.get("usage"))
+            case "message_stop":
+                self.ended = True
+            case "message":
+                yield from self._take_whole(event)
+            case "error":
+                error = event["error"]
+                raise ModelError(fault_of(error.get("type")), detail=str(error.get("message")))
+            case _:
+                pass  # a ping, or something newer than this program
+
+    def _take_whole(self, message: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        """A reply in one piece, from a server that does not stream."""
+        for index, block in enumerate(message["content"]):
+            yield from self._start(index, block)
+            self._close(index)
+        yield from self._finish(message.get("stop_reason"), message.get("usage"))
+
+    def _start(self, index: int, block: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        yield from self._sure()
+        self._open[index] = _Open(dict(block))
+        if block["type"] == "text" and block.get("text"):
+            yield TextDelta(text=self._counted(block["text"]))
+
+    def _finish(self, stop: object, usage: object) -> Iterator[ModelEvent]:
+        for index in list(self._open):  # some servers leave the ends of blocks out
+            yield from self._sure()
+            self._close(index)
+        self._stop = stop or self._stop
+        self._take_usage(usage)
+        if self._stop == "tool_use":
+            yield from self._sure()
+
+    def _counted(self, part: object) -> str:
+        if not isinstance(part, str):
+            raise ModelError(Fault.MALFORMED)
+        self._characters += len(part)
+        return part
+
     def _grow(self, block: _Open, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
         name = _GROWING.get(delta.get("type", ""))
         if name is None:
             return
-        part = delta[name]
-        if not isinstance(part, str):
-            raise ModelError(Fault.MALFORMED)
-        self._characters += len(part)
+        part = self._counted(delta[name])
         block.parts.setdefault(name, []).append(part)
         if name == "text":
             yield TextDelta(text=part)
 
-    def _close(self, block: _Open) -> None:
-        match block.start.get("type"):
+    def _close(self, index: int) -> None:
+        block = self._open.pop(index)
+        match block.start["type"]:
             case "text":
                 self._blocks.append(Text(text=block.grown("text")))
             case "tool_use":
@@ -151,9 +186,10 @@ class Accumulator:
 
     def _unique(self, id: object) -> str:
         """The server's id, or one of ours where it gave none or gave it twice."""
-        name = (
-            id if isinstance(id, str) and id and id not in self._ids else f"toolu_{len(self._ids)}"
-        )
+        name = id if isinstance(id, str) else ""
+        numbers = count(len(self._ids))
+        while not name or name in self._ids:
+            name = f"toolu_{next(numbers)}"
         self._ids.add(name)
         return name
 
@@ -171,6 +207,11 @@ class Accumulator:
         )
 
 
+def _blank(block: Block) -> bool:
+    """Whether it is a text without words, which servers send but do not take back."""
+    return isinstance(block, Text) and not block.text.strip()
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -182,7 +223,7 @@ def _tool_input(block: _Open) -> dict[str, Any]:
         given = block.start.get("input")
         return dict(given) if isinstance(given, Mapping) else {}
     try:
-        value = json.loads(text)
+        value = load(text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

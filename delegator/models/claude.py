@@ -4,9 +4,13 @@ The SDK brings credentials, transport and retries; the event stream is parsed he
 everything else in a call. This module imports the SDK, which takes over a second: import it only to use it.
 """
 
+import asyncio
+import importlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,28 +21,37 @@ from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
 from delegator.model import ModelEvent, Request
 from delegator.models import sse
-from delegator.models.accumulate import Accumulator
+from delegator.models.accumulate import Accumulator, fault_of
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
 """The longest silence between two bytes. A run's own deadline usually ends it sooner."""
+DRAIN_SECONDS = 1.0
+"""How long the end of the body may take after the end of the message."""
+_TIMEOUT = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
 _CACHE = {"type": "ephemeral"}
 _SPEND_LIMITS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 _CLOUDS = {
-    "bedrock": "AsyncAnthropicBedrock",
-    "vertex": "AsyncAnthropicVertex",
-    "foundry": "AsyncAnthropicFoundry",
+    "bedrock": ("AsyncAnthropicBedrock", "botocore"),
+    "vertex": ("AsyncAnthropicVertex", "google.auth"),
+    "foundry": ("AsyncAnthropicFoundry", "anthropic"),
 }
+"""The SDK's client for a cloud, and the module without which it fails at the first request."""
+_CREDENTIALS = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_FEDERATION_RULE_ID",
+)
 _STATUS = {
     400: Fault.BAD_REQUEST,
     401: Fault.AUTH,
     402: Fault.SPEND_LIMIT,
     403: Fault.AUTH,
     404: Fault.NOT_FOUND,
+    405: Fault.NOT_FOUND,
     408: Fault.SILENT,
-    413: Fault.BAD_REQUEST,
-    422: Fault.BAD_REQUEST,
     429: Fault.RATE_LIMITED,
     504: Fault.SILENT,
     529: Fault.OVERLOADED,
@@ -56,8 +69,9 @@ class Claude:
 
     def __init__(self, model: str = "", *, base_url: str = "", client: Any = None) -> None:
         cloud, _, name = model.partition(":")
-        self.id = (name if cloud in _CLOUDS else model) or DEFAULT_MODEL
-        self._client = client or _client(cloud if cloud in _CLOUDS else "", base_url)
+        self._cloud = cloud if cloud in _CLOUDS else ""
+        self.id = (name if self._cloud else model) or DEFAULT_MODEL
+        self._client = client or (_cloud_client(self._cloud) if self._cloud else _client(base_url))
 
     async def __aenter__(self) -> Self:
         """Hand out the model."""
@@ -72,35 +86,54 @@ class Claude:
         """Close the connections."""
         await self._client.close()
 
-    async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
+    async def stream(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
         """Send one request and yield what comes back.
 
         Raises:
             ModelError: The call failed.
         """
-        body = self._body(request)
-        size = len(json.dumps(body, ensure_ascii=False))
-        accumulator = Accumulator(prompt_characters=size)
         try:
-            async with self._client.messages.with_streaming_response.create(**body) as response:
-                seen = False
-                async for event in sse.parse(response.iter_bytes()):
-                    seen = True
+            body = self._body(request)
+            size = len(json.dumps(body, ensure_ascii=False))
+            accumulator = Accumulator(prompt_characters=size)
+            async with (
+                self._client.messages.with_streaming_response.create(**body) as response,
+                aclosing(self._events(response)) as events,
+            ):
+                async for event in events:
                     for made in accumulator.feed(event):
                         yield made
-            if not seen:
-                raise ModelError(Fault.MALFORMED)
+                    if accumulator.ended:
+                        await _drain(events)
+                        break
             yield accumulator.reply()
-        except anthropic.APIError as error:
+        except anthropic.AnthropicError as error:
             raise _model_error(error) from error
         except httpx2.TimeoutException as error:
             raise ModelError(Fault.SILENT) from error
+        except httpx2.DecodingError as error:
+            raise ModelError(Fault.MALFORMED) from error
         except httpx2.HTTPError as error:
             raise ModelError(Fault.CUT) from error
-        except (TypeError, UnicodeEncodeError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             # the SDK reports missing credentials as a TypeError, at the first request
             fault = Fault.AUTH if "authentication" in str(error) else Fault.BAD_REQUEST
             raise ModelError(fault) from error
+
+    async def _events(self, response: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """What a server sends, event by event; a server that does not stream sends one."""
+        if self._cloud == "bedrock":  # its frames are binary, and only the SDK reads them
+            async for event in await response.parse():
+                yield event.to_dict(warnings=False)
+        elif response.headers.get("content-type", "").startswith("application/json"):
+            yield sse.parse_object(await response.read())
+        else:
+            async with (
+                aclosing(response.iter_bytes()) as chunks,
+                aclosing(sse.parse(chunks)) as events,
+            ):
+                async for event in events:
+                    yield event
 
     def _body(self, request: Request) -> dict[str, Any]:
         messages = [message_to_wire(message) for message in request.messages]
@@ -114,6 +147,9 @@ class Claude:
         }
         if request.tools:
             body["tools"] = [tool_to_wire(tool) for tool in request.tools]
+        if request.tools and request.last:
+            final = {"type": "tool", "name": request.final_tool}
+            body["tool_choice"] = final if request.final_tool else {"type": "none"}
         return body
 
 
@@ -126,33 +162,84 @@ def _mark(messages: list[dict[str, Any]]) -> None:
                 return
 
 
-def _client(cloud: str, base_url: str) -> Any:
-    settings: dict[str, Any] = {"timeout": httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)}
-    if cloud:
-        try:
-            return getattr(anthropic, _CLOUDS[cloud])(**settings)
-        except Exception as error:
-            raise ConfigError(
-                f"cannot use {cloud}: {type(error).__name__}",
-                hint=f"Install anthropic[{cloud}] and set the cloud's credentials.",
-            ) from error
-    if base_url:
-        settings["base_url"] = base_url.rstrip("/").removesuffix("/v1")
-    if base_url and not (
-        os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN")
-    ):
-        settings["api_key"] = "none"  # local servers ask for no key, the SDK does
-    return anthropic.AsyncAnthropic(**settings)
+async def _drain(events: AsyncGenerator[dict[str, Any], None]) -> None:
+    """Read what follows the message: nothing, but only a connection read to its end can serve again."""
+    with suppress(TimeoutError, ModelError, httpx2.HTTPError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in events:
+                pass
 
 
-def _model_error(error: anthropic.APIError) -> ModelError:
-    if isinstance(error, anthropic.APITimeoutError):
-        return ModelError(Fault.SILENT)
-    if isinstance(error, anthropic.APIConnectionError):
-        return ModelError(Fault.UNREACHABLE, detail=str(error.__cause__ or ""))
-    if isinstance(error, anthropic.APIStatusError):
-        status, detail = error.status_code, str(error.message)
-        code = str(getattr(error, "error_code", "") or "")
-        fault = Fault.SPEND_LIMIT if code in _SPEND_LIMITS else _STATUS.get(status, Fault.SERVER)
-        return ModelError(fault, status=status, detail=detail)
-    return ModelError(Fault.MALFORMED, detail=str(error))
+def _cloud_client(cloud: str) -> Any:
+    name, needed = _CLOUDS[cloud]
+    try:
+        importlib.import_module(needed)
+        return getattr(anthropic, name)(timeout=_TIMEOUT)
+    except Exception as error:
+        raise ConfigError(
+            f"cannot use {cloud}: {type(error).__name__}",
+            hint=f"Install anthropic[{cloud}] and set the cloud's region and credentials.",
+        ) from error
+
+
+def _client(base_url: str) -> anthropic.AsyncAnthropic:
+    address = base_url or os.environ.get("ANTHROPIC_BASE_URL", "")
+    settings: dict[str, Any] = {"timeout": _TIMEOUT}
+    try:
+        if address:
+            settings["base_url"] = httpx2.URL(address.rstrip("/").removesuffix("/v1"))
+            if not any(os.environ.get(name) for name in _CREDENTIALS):
+                settings["api_key"] = "none"  # local servers ask for no key, the SDK does
+            if _loopback(settings["base_url"].host):
+                settings["http_client"] = _direct()
+        return anthropic.AsyncAnthropic(**settings)
+    except httpx2.InvalidURL:
+        raise ConfigError(
+            "the model server's address is not a URL",
+            hint="Check --base-url and ANTHROPIC_BASE_URL.",
+        ) from None
+    except anthropic.AnthropicError as error:  # a profile that does not exist, and the like
+        raise ConfigError(str(error), hint="Set ANTHROPIC_API_KEY, or use --offline.") from error
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            "the proxy settings of the environment cannot be used",
+            hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY (socks needs the package socksio).",
+        ) from error
+
+
+def _direct() -> httpx2.AsyncClient:
+    """A client that ignores the environment's proxies: none of them leads back to this machine."""
+    transport = httpx2.AsyncHTTPTransport(limits=anthropic.DEFAULT_CONNECTION_LIMITS)
+    return anthropic.DefaultAsyncHttpxClient(transport=transport)
+
+
+def _loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _model_error(error: anthropic.AnthropicError) -> ModelError:
+    match error:
+        case anthropic.APITimeoutError():
+            return ModelError(Fault.SILENT)
+        case anthropic.APIConnectionError(__cause__=httpx2.LocalProtocolError()):
+            # a key that fits into no header; the cause's words would show it
+            return ModelError(Fault.AUTH)
+        case anthropic.APIConnectionError():
+            return ModelError(Fault.UNREACHABLE, detail=str(error.__cause__ or ""))
+        case anthropic.APIStatusError():
+            fault, status = _status_fault(error), error.status_code
+            return ModelError(fault, status=status, detail=str(error.message))
+        case anthropic.APIError():
+            return ModelError(Fault.MALFORMED, detail=str(error))
+        case _:
+            return ModelError(Fault.AUTH, detail=str(error))
+
+
+def _status_fault(error: anthropic.APIStatusError) -> Fault:
+    status = error.status_code
+    if getattr(error, "error_code", None) in _SPEND_LIMITS:
+        return Fault.SPEND_LIMIT
+    if status < HTTPStatus.BAD_REQUEST:  # an error inside a stream
+        return fault_of(error.type)
+    other = Fault.SERVER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Fault.BAD_REQUEST
+    return _STATUS.get(status, other)
