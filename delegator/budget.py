@@ -12,6 +12,8 @@ from typing import Self
 
 from delegator.errors import Ceiling, LimitExceeded
 
+LANDING_SHARE = 0.75
+"""The share of its tokens or seconds after which a loop is made to come to its end, while it still can."""
 SMALLEST_REPLY = 16
 """Output tokens below which a model call cannot say anything useful."""
 
@@ -161,6 +163,17 @@ class Budget:
             if node.limits.model_calls is not None
         ]
         return min(left, default=None)
+
+    @property
+    def landing(self) -> bool:
+        """Whether so little is left, here or above, that the next reply should be the last."""
+        return self.calls_left == 0 or any(node._nearly_spent() for node in self.lineage)
+
+    def _nearly_spent(self) -> bool:
+        tokens, seconds = self.limits.tokens, self.limits.seconds
+        return (tokens is not None and self.spent.total > LANDING_SHARE * tokens) or (
+            seconds is not None and self.seconds > LANDING_SHARE * seconds
+        )
 
     def open_delegation(self) -> None:
         """Count one delegation.

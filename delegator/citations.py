@@ -10,19 +10,21 @@ from typing import Any
 
 from delegator.knowledge import Library, Passage
 from delegator.outcome import SourceSeen
-from delegator.sanitize import fold
+from delegator.sanitize import CODE, fold
 
 CLAIMS_PER_FINDING = 9
 SHORTEST_QUOTE = 8
 """Characters below which a quote is found in any text and shows nothing."""
 UNSUPPORTED = "[unsupported]"
+MOST_DIGITS = 9
+"""A longer number names no claim, and is not worth reading."""
 
 NOT_OPENED = "not a source that this agent opened"
 TOO_SHORT = f"a quote needs at least {SHORTEST_QUOTE} characters"
 NOT_VERBATIM = "not a verbatim span of its source"
 
-_MARKER = re.compile(r"\[(\d{1,6}(?:\s*,\s*\d{1,6})*)\]")
-_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+_NUMBER = re.compile(r"\d+")
+_MARKERS = re.compile(CODE + r"|(?:\[\s*\d+(?:\s*,\s*\d+)*\s*\])+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def check_claims(
 def _place(passage: Passage, quote: str) -> str:
     """`path:first-last` of the lines in which the quote stands, or of its passage where that can not be told."""
     rows, wanted = passage.text.split("\n"), fold(quote)
-    if len(rows) != passage.last - passage.first + 1:
+    if not wanted or len(rows) != passage.last - passage.first + 1:
         return passage.where
     first, last = 0, len(rows)
     while first + 1 < last and wanted in fold("\n".join(rows[first + 1 : last])):
@@ -128,8 +130,8 @@ def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citati
     """
     cited: dict[int, Citation] = {}
 
-    def number(text: str) -> str:
-        claim = claims.get(int(text))
+    def number(digits: str) -> str:
+        claim = claims.get(int(digits)) if len(digits) <= MOST_DIGITS else None
         if claim is None:
             return UNSUPPORTED
         if claim.cite not in cited:
@@ -142,9 +144,9 @@ def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citati
         n = cited[claim.cite].n
         return f"[{n}]" if claim.verified else f"[{n}: unverified]"
 
-    def marker(match: re.Match[str]) -> str:
-        return "".join(dict.fromkeys(number(part) for part in match[1].split(",")))
+    def renumbered(match: re.Match[str]) -> str:
+        if match["code"]:
+            return match[0]
+        return "".join(dict.fromkeys(number(digits) for digits in _NUMBER.findall(match[0])))
 
-    parts = _CODE.split(answer)
-    text = "".join(part if i % 2 else _MARKER.sub(marker, part) for i, part in enumerate(parts))
-    return text, tuple(cited.values())
+    return _MARKERS.sub(renumbered, answer), tuple(cited.values())

@@ -167,7 +167,7 @@ class Loop:
     async def _turn(self, n: int) -> "tuple[Reply, list[_Output]]":
         """One reply, and the results of its tool calls in the order in which it made them."""
         running: dict[str, asyncio.Task[_Output]] = {}
-        reply: Reply | DelegatorError
+        reply: Reply | Exception
         async with asyncio.TaskGroup() as group:
 
             def start(call: ToolUse) -> None:
@@ -176,15 +176,15 @@ class Loop:
 
             try:
                 reply = await self._ask(n, start)
-            except (ModelError, LimitExceeded, GuardTripped) as error:
-                reply = error  # raised below: raising here would wrap it in the group's own error
-            if isinstance(reply, DelegatorError) or reply.stop in _NO_RESULTS:
+            except Exception as error:  # noqa: BLE001 - raised below: here the group would wrap it
+                reply = error
+            if isinstance(reply, Exception) or reply.stop in _NO_RESULTS:
                 for task in running.values():
                     task.cancel()
             else:
                 for call in _calls(reply):
                     start(call)
-        if isinstance(reply, DelegatorError):
+        if isinstance(reply, Exception):
             raise reply
         done = [task for task in running.values() if not task.cancelled()]
         return reply, [task.result() for task in done]
@@ -202,7 +202,7 @@ class Loop:
                 messages=tuple(self.messages),
                 tools=tuple(tool.spec for tool in role.tools.values()),
                 max_tokens=reservation.reply_tokens,
-                last=role.budget.calls_left == 0,
+                last=role.budget.landing,
                 final_tool=role.final_tool,
             )
             guard(request, system=role.system, fence=self.around.fence)

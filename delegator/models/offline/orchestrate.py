@@ -1,5 +1,6 @@
 """The offline orchestrator: take the question apart, delegate, have findings reviewed and revised, compose the answer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from delegator.models.offline.transcript import DELEGATE, Move, Step, Transcript
 
 _HELLO = "Hello. Ask a question about the documents, and I will look for sentences that answer it."
 _REVISIONS = 2
+_ADDRESSED = re.compile(
+    r"^\s*(?:please\s+)?(?:ask|let|have|tell)\s+the\s+[\w-]+(?:\s*[:,]|\s+to\b)?\s+", re.IGNORECASE
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +46,7 @@ def move(transcript: Transcript) -> Move:
         if is_small_talk(transcript.question) or not workers:
             return Move(text=_HELLO)
         tasks = parts(resolve(transcript.question, _earlier(transcript)))
-        return Move(calls=tuple((_worker(task, workers), {"task": task[:4000]}) for task in tasks))
+        return Move(calls=tuple((_worker(task, workers), {"task": _order(task)}) for task in tasks))
     if reviewers and (unseen := [t for t in threads if t.usable and t.review is None and t.id]):
         reviewed = {s.input.get("finding_id") for s in transcript.steps if s.tool in reviewers}
         calls = [(reviewers[0], {"finding_id": t.id}) for t in unseen if t.id not in reviewed]
@@ -75,6 +79,11 @@ def _worker(task: str, workers: Mapping[str, str]) -> str:
         return default + 3 * len(asked & own) + 0.5 * len(asked & stems(workers[name]))
 
     return max(workers, key=nearness)
+
+
+def _order(task: str) -> str:
+    """A task without the words that only say whom to ask."""
+    return _ADDRESSED.sub("", task)[:4000] or task[:4000]
 
 
 def _earlier(transcript: Transcript) -> list[str]:
@@ -145,6 +154,12 @@ def _claims(thread: _Thread) -> list[Mapping[str, Any]]:
     return [claim for claim in claims if isinstance(claim, Mapping) and claim.get("verified")]
 
 
+def _gaps(thread: _Thread) -> list[str]:
+    claimed = thread.newest.get("claimed")
+    gaps = claimed.get("gaps", ()) if isinstance(claimed, Mapping) else ()
+    return [gap for gap in gaps if isinstance(gap, str)]
+
+
 def _paragraph(thread: _Thread, said: set[str]) -> str:
     lines = []
     for claim in _claims(thread):
@@ -153,6 +168,7 @@ def _paragraph(thread: _Thread, said: set[str]) -> str:
             said.add(text)
             lines.append(f"{text} [{claim['cite']}]")
     if lines:
+        lines += [f"({gap.rstrip('.')}.)" for gap in _gaps(thread)]
         return " ".join(lines) if sum(map(len, lines)) < 900 else "\n".join(f"- {x}" for x in lines)  # noqa: PLR2004
     claimed = thread.newest.get("claimed")
     if isinstance(claimed, Mapping) and "claims" not in claimed:

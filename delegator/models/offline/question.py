@@ -50,6 +50,10 @@ _ORDINAL = re.compile(
     r"\bthe (first|second|third|fourth|last|former|latter)(?: (?:one|part|topic|point|thing))?\b",
     re.IGNORECASE,
 )
+_LEAD_IN = re.compile(
+    r"^\W*(?:(?:and|but|so|also)\s+)?(?:what|how) about\s+|^\W*(?:and|but|so|also)\s+",
+    re.IGNORECASE,
+)
 _PLACES = {"first": 0, "former": 0, "second": 1, "latter": -1, "third": 2, "fourth": 3, "last": -1}
 _DEFINING = re.compile(
     r"^\s*(?:(?:please\s+)?(?:explain|describe|define|summari[sz]e|introduce|discuss|tell me about|give me an overview of)"
@@ -189,10 +193,18 @@ def parts(question: str) -> list[str]:
     asked = [s for s in sentences if s.endswith("?")] or [" ".join(sentences)]
     context = " ".join(s for s in sentences if s not in asked)
     found: list[str] = []
+    subject = ""
     for sentence in asked:
-        found += _clauses(f"{context} {sentence}".strip() if len(asked) == 1 else sentence)
-    tidy = dict.fromkeys(" ".join(part.split()) for part in found if content_words(part))
+        whole = f"{context} {sentence}".strip() if len(asked) == 1 else sentence
+        found += _clauses(_with_subject(whole, subject) if subject else whole)
+        subject = topic(sentence) or subject
+    tidy = dict.fromkeys(_tidy(part) for part in found if content_words(part))
     return list(tidy)[:MAX_PARTS] or [question.strip()]
+
+
+def _tidy(part: str) -> str:
+    folded = " ".join(part.split())
+    return folded[:1].upper() + folded[1:]
 
 
 def _clauses(sentence: str) -> list[str]:
@@ -301,12 +313,9 @@ def resolve(question: str, earlier: list[str]) -> str:
         return topics[place] if -len(topics) <= place < len(topics) else match[0]
 
     text, pointed = _ORDINAL.subn(ordinal, question)
-    text = (
-        re.sub(r"^\W*(?:and|but|so|also|what about|how about)\s+", "", text, flags=re.IGNORECASE)
-        or text
-    )
+    text, led_in = _LEAD_IN.subn("", text)
     text, replaced = _PRONOUNS.subn(topics[0], text, count=1)
-    few = 3
-    if not pointed and not replaced and len(content_words(text)) < few:
+    bare = not content_words(text)
+    if not pointed and not replaced and (led_in or bare):
         text = f"{text.rstrip('?.! ')} ({' '.join(topics)})?"
-    return text
+    return _tidy(text)

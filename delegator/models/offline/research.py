@@ -28,7 +28,9 @@ def move(transcript: Transcript) -> Move:
     found = sources(step.data for step in transcript.steps)
     ranked = rank(question, found)
     if not transcript.results("read") and ranked and len(searches) <= len(wanted) + 1:
-        return _look_further(transcript, question, ranked)
+        further = _look_further(transcript, question, ranked)
+        if further.calls:
+            return further
     return _report(transcript, question, answers(question, ranked))
 
 

@@ -35,7 +35,7 @@ def judge(entry: Mapping[str, Any]) -> dict[str, Any]:
     missing = _missing(str(entry.get("task", "")), finding, claims, gaps, passages)
     score = 5 - bool(issues) - 2 * (len(issues) * 2 > len(claims) > 0) - bool(missing)
     score -= len(str(finding.get("answer", ""))) > _LONG
-    if not claims:
+    if "claims" in finding and not claims:
         score = 4 if gaps else 1
     elif missing and score > 3:  # noqa: PLR2004 - something asked for is not there
         score = 3
