@@ -4,6 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+import delegator
+from delegator.budget import Limits
+from delegator.models.scripted import Scripted, Step, call, calls, results, say
+from delegator.outcome import Outcome
 from requirements import requirement
 from scripts import (
     REVISE,
@@ -15,11 +20,6 @@ from scripts import (
     researcher,
     search,
 )
-
-import delegator
-from delegator.budget import Limits
-from delegator.models.scripted import Scripted, Step, call, calls, results, say
-from delegator.outcome import Outcome
 
 
 def _revise(task: str, id: str) -> tuple[str, dict[str, str]]:

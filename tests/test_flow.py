@@ -4,6 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from inline_snapshot import snapshot
+
+from delegator.models.scripted import Scripted, Step, calls, say
+from delegator.outcome import Outcome
 from requirements import requirement
 from scripts import (
     REVISE,
@@ -16,9 +19,6 @@ from scripts import (
     researcher,
     search,
 )
-
-from delegator.models.scripted import Scripted, Step, calls, say
-from delegator.outcome import Outcome
 
 OKAPI = "It was developed by Stephen Robertson"
 

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from requirements import requirement
-from scripts import ask, delegate, finds, one_delegation, report, researcher, search
 
 import delegator
 from delegator.budget import Limits, Usage
@@ -20,6 +18,8 @@ from delegator.model import Request
 from delegator.models.scripted import Says, Scripted, call, calls, fail, results, say
 from delegator.outcome import Outcome
 from delegator.tools import tool
+from requirements import requirement
+from scripts import ask, delegate, finds, one_delegation, report, researcher, search
 
 
 def _unanswered(requests: list[Request]) -> list[str]:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus.fetch import fetch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
-from requirements import requirement
 
 import delegator
+from corpus.fetch import fetch
 from delegator.models.offline.question import Kind, analyse, parts, resolve, topic
 from delegator.orchestrator import Turn
 from delegator.outcome import Outcome
 from delegator.trust import UNTRUSTED
+from requirements import requirement
 
 CACHE = Path(__file__).parent.parent / ".cache" / "corpus"
 QUESTIONS: list[dict[str, Any]] = json.loads(
@@ -135,7 +135,7 @@ def test_questions_are_taken_apart_by_their_grammar() -> None:
             ],
             "Who wrote Dracula and when was it published?": [
                 "Who wrote Dracula?",
-                'When was Dracula published?',
+                "When was Dracula published?",
             ],
             "Explain caching, sharding and replication.": [
                 "What is caching?",
@@ -149,7 +149,7 @@ def test_questions_are_taken_apart_by_their_grammar() -> None:
                 "What is MySQL?",
                 "How do Postgres and MySQL differ?",
             ],
-            "What is DNS? How does it work?": ["What is DNS?", 'How does DNS work?'],
+            "What is DNS? How does it work?": ["What is DNS?", "How does DNS work?"],
         }
     )
 
@@ -164,10 +164,10 @@ def test_a_follow_up_takes_its_subject_from_the_question_before() -> None:
     ]
     assert {question: resolve(question, earlier) for question in asked} == snapshot(
         {
-            "and how does it compare with the second one?": 'How does mutex compare with semaphore?',
+            "and how does it compare with the second one?": "How does mutex compare with semaphore?",
             "Why is it used?": "Why is mutex used?",
-            "What about performance?": 'Performance (mutex semaphore)?',
-            "Who invented the Transformer?": 'Who invented the Transformer?',
+            "What about performance?": "Performance (mutex semaphore)?",
+            "Who invented the Transformer?": "Who invented the Transformer?",
         }
     )
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from requirements import requirement
-from scripts import ask, delegate, one_delegation, researcher, search
 
 import delegator
 from delegator.answer import Answer
@@ -19,6 +17,8 @@ from delegator.models.scripted import Says, Scripted, call, fail, prompt_text, r
 from delegator.orchestrator import Turn
 from delegator.outcome import Outcome
 from delegator.trust import UNTRUSTED
+from requirements import requirement
+from scripts import ask, delegate, one_delegation, researcher, search
 
 
 def test_an_answer_without_delegation_is_nudged_once(docs: Path) -> None:
