@@ -193,9 +193,12 @@ class Delegations:
             task = "Review the finding in your brief against its evidence."
             return record, _brief(task, OPERATOR, material, [subject])
         record = Delegation(id=id, agent=agent, task=call.input["task"])
-        subjects = [self._finding(name) for name in call.input.get("material", ())]
+        given = (
+            call.input if self._usable() else {}
+        )  # weak models name findings before there are any
+        subjects = [self._finding(name) for name in given.get("material", ())]
         material = tuple({"finding_id": s.id, "finding": s.finding()} for s in subjects)
-        if name := call.input.get("revises"):
+        if name := given.get("revises"):
             old = self._finding(name)
             self._allow_revision(old, agent)
             record.about, record.revision = old.id, old.revision + 1
@@ -212,8 +215,11 @@ class Delegations:
             raise ToolRejected("this finding has no report to work with")
         return record
 
+    def _usable(self) -> list[str]:
+        return [r.id for r in self.records.values() if r.usable and not r.agent.reviews]
+
     def _what_there_is(self) -> str:
-        usable = [r.id for r in self.records.values() if r.usable and not r.agent.reviews]
+        usable = self._usable()
         return (
             f"there are: {', '.join(usable)}" if usable else "there is none: delegate a task first"
         )
@@ -302,11 +308,11 @@ _TASK_INPUT: dict[str, Any] = {
             "type": "array",
             "maxItems": 8,
             "items": _ID,
-            "description": "finding_ids whose findings the subagent is to be given.",
+            "description": "finding_ids whose findings the subagent is to be given. Usually left out.",
         },
         "revises": {
             **_ID,
-            "description": "finding_id to be improved; it and its review are given along.",
+            "description": "Only to improve an earlier finding: its finding_id.",
         },
     },
     "required": ["task"],

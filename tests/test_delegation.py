@@ -232,3 +232,16 @@ def test_an_agent_that_names_a_missing_tool_is_a_configuration_error(docs: Path)
     wrong = delegator.Agent(name="wrong", description="x", prompt="x", tools=("fly",))
     with pytest.raises(delegator.ConfigError, match="wants the tool fly"):
         ask(Scripted({}), docs, agents=[wrong])
+
+
+def test_references_made_before_there_is_any_finding_are_left_out(docs: Path) -> None:
+    eager = {"task": "a", "material": ["D1"], "revises": "D12"}
+    model = Scripted(
+        {
+            "orchestrator": [calls(("delegate_to_researcher", eager)), say("Done [11].")],
+            "D1": researcher(),
+        }
+    )
+    answer, _ = ask(model, docs)
+    assert answer.delegations[0].outcome is Outcome.COMPLETE
+    assert len(model.shown("D1")[0].messages) == 1

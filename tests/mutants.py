@@ -1,0 +1,251 @@
+"""Guards switched off one at a time: for each, some test must fail.
+
+    python tests/mutants.py            all of them
+    python tests/mutants.py T3 quote   those whose name holds one of the words
+
+Works on a copy of the package. A mutant whose text is no longer in the code is an error, so that the list cannot rot.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A guard, how to switch it off, and where the test stands that must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "T1 guard compares the system text",
+        "model.py",
+        "if request.system != system:",
+        "if False:",
+        "test_model.py",
+    ),
+    Mutant(
+        "T2 guard looks at user turns",
+        "model.py",
+        'raise GuardTripped("T2", f"message {i}")',
+        "continue",
+        "test_model.py",
+    ),
+    Mutant(
+        "T2 an untrusted task goes into the brief",
+        "subagent.py",
+        'task = f"Your task:\\n\\n{brief.task}" if brief.label.trusted else _TASK_IN_BRIEF',
+        'task = f"Your task:\\n\\n{brief.task}"',
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T3 a subagent starts from its brief alone",
+        "subagent.py",
+        'opening = [Message(role="user", content=(Text(text=task),), label=label)]',
+        "opening = KEPT = globals().setdefault('KEPT', []); "
+        'opening.append(Message(role="user", content=(Text(text=task),), label=label))',
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T4 what a loop read lowers its label",
+        "loop.py",
+        "        self.label &= label\n",
+        "",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T4 what a subagent reports is untrusted",
+        "delegation.py",
+        "label = result.label & untrusted(record.id)",
+        "label = OPERATOR",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T6 a report without work is quarantined",
+        "subagent.py",
+        "        if self._unattested(watch):\n            return Done(value=report, outcome=Outcome.QUARANTINED)\n",
+        "",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T6 a source that was not opened is noticed",
+        "subagent.py",
+        "return any(claim.source not in watch.sources for claim in self.claims)",
+        "return False",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T6 a quarantined report is withheld",
+        "delegation.py",
+        "return self.report is not None and self.outcome is not Outcome.QUARANTINED",
+        "return self.report is not None",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "T7 a tool's own words stay out of its error",
+        "loop.py",
+        'return None, f"the tool failed ({type(error).__name__})"',
+        'return None, f"the tool failed ({error})"',
+        "test_loop.py",
+    ),
+    Mutant(
+        "W1 a second malformed report is the last",
+        "subagent.py",
+        "if problems and not self.reminded:",
+        "if problems:",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "W1 what is good in a malformed report is kept",
+        "subagent.py",
+        "return Report(value=kept, label=candidate.label) if kept else None",
+        "return None",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "W1 tool input is checked",
+        "loop.py",
+        "if problems := tool.schema.problems(call.input):",
+        "if problems := ():",
+        "test_loop.py",
+    ),
+    Mutant(
+        "W5 a tool has a deadline",
+        "loop.py",
+        "async with asyncio.timeout(tool.seconds):",
+        "async with asyncio.timeout(5):",
+        "test_loop.py",
+    ),
+    Mutant(
+        "W5 a loop has a deadline",
+        "loop.py",
+        "own = asyncio.timeout(seconds)",
+        "own = asyncio.timeout(5)",
+        "test_loop.py",
+    ),
+    Mutant(
+        "W5 invalid calls do not go on for ever",
+        "loop.py",
+        "if self._invalid_replies >= MAX_INVALID_REPLIES:",
+        "if False:",
+        "test_loop.py",
+    ),
+    Mutant(
+        "W5 a crash in one subagent stays there",
+        "delegation.py",
+        "except Exception as error:  # noqa: BLE001 - a model is foreign code; its siblings go on",
+        "except ArithmeticError.__subclasses__()[0] as error:",
+        "test_delegation.py",
+    ),
+    Mutant(
+        "W3 a cancelled subagent is on record",
+        "delegation.py",
+        "                record.outcome = Outcome.CANCELLED\n",
+        "                record.outcome = Outcome.COMPLETE\n",
+        "test_orchestrator.py",
+    ),
+    Mutant(
+        "B1 delegations are counted",
+        "delegation.py",
+        "        self.budget.open_delegation()\n",
+        "",
+        "test_delegation.py",
+    ),
+    Mutant(
+        "B1 parallel subagents are bounded",
+        "delegation.py",
+        "asyncio.Semaphore(self.parallel)",
+        "asyncio.Semaphore(99)",
+        "test_delegation.py",
+    ),
+    Mutant(
+        "revisions are bounded",
+        "delegation.py",
+        "if old.revision >= MAX_REVISIONS:",
+        "if False:",
+        "test_delegation.py",
+    ),
+    Mutant(
+        "a low review flags",
+        "delegation.py",
+        'return self.verdict != "accept" or self.score < LOWEST_ACCEPTED_SCORE',
+        "return False",
+        "test_delegation.py",
+    ),
+    Mutant(
+        "a quote is compared with its source",
+        "citations.py",
+        "passage.sha256 != opened[source].sha256 or fold(quote) not in fold(passage.text)",
+        "passage.sha256 != opened[source].sha256",
+        "test_subagent.py",
+    ),
+    Mutant(
+        "an unknown marker is marked",
+        "citations.py",
+        "            return UNSUPPORTED\n",
+        '            return ""\n',
+        "test_orchestrator.py",
+    ),
+    Mutant(
+        "an answer is stripped of images and links",
+        "answer.py",
+        "resolve(for_answer(text).strip(), _claims(records))",
+        "resolve(text.strip(), _claims(records))",
+        "test_orchestrator.py",
+    ),
+)
+
+
+def killed(mutant: Mutant) -> bool:
+    """Whether a test fails with the guard switched off."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "delegator"
+        shutil.copytree(ROOT / "delegator", package)
+        path = package / mutant.file
+        source = path.read_text()
+        if source.count(mutant.old) != 1:
+            msg = f"{mutant.name}: stands {source.count(mutant.old)} times in {mutant.file}"
+            raise SystemExit(msg)
+        path.write_text(source.replace(mutant.old, mutant.new))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command += ["-c", str(ROOT / "pyproject.toml")]
+        done = subprocess.run(
+            [*command, *(str(ROOT / "tests" / name) for name in mutant.tests.split())],
+            env={**os.environ, "PYTHONPATH": folder},
+            cwd=folder,  # `-m` puts it first on the path: the copy must win
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode == 1
+
+
+def main(words: Iterable[str]) -> int:
+    """Try the mutants whose name holds one of the words; how many survived."""
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(killed, chosen))
+    for mutant, dead in zip(chosen, results, strict=True):
+        print(f"{'killed  ' if dead else 'SURVIVED'}  {mutant.name}")
+    survivors = results.count(False)
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutants killed")
+    return survivors
+
+
+if __name__ == "__main__":
+    raise SystemExit(1 if main(sys.argv[1:]) else 0)
