@@ -13,10 +13,12 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer
@@ -244,7 +246,17 @@ def ask(
                     on_event(event)
             return await started.answer()
 
-    return asyncio.run(run())
+    return _run(run)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    """Run to the end; in a thread of its own where an event loop is running already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
 
 
 async def run_agent(

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from delegator.agents import MAX_CLAIMS
 from delegator.knowledge import Library, Passage
 from delegator.outcome import SourceSeen
 from delegator.sanitize import CODE, fold
 
-CLAIMS_PER_FINDING = 9
 SHORTEST_QUOTE = 8
 """Characters below which a quote is found in any text and shows nothing."""
 UNSUPPORTED = "[unsupported]"
@@ -73,7 +73,7 @@ class Citation:
 
 def first_cite(finding: int) -> int:
     """The number of the first claim of the n-th delegation (from 1): the same in every replay, whoever finished first."""
-    return 10 * finding + 1
+    return (MAX_CLAIMS + 1) * finding + 1
 
 
 def check_claims(

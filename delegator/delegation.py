@@ -145,12 +145,12 @@ class Delegations:
 
     async def _delegate(self, agent: Agent, call: Call) -> ToolOutput:
         record, brief = self._prepare(agent, call)
-        subagent = self.staff.subagent(agent, brief, id=record.id, budget=self.budget)
         self.budget.open_delegation()
         self.records[record.id] = record
         if record.revision:
             self.records[record.about].revised_by = record.id
-        async with self._room:
+        async with self._room:  # its clock starts when it may run, not while it waits its turn
+            subagent = self.staff.subagent(agent, brief, id=record.id, budget=self.budget)
             self._tell(
                 DelegationStarted(
                     id=record.id, name=agent.name, task=record.task, about=record.about

@@ -170,3 +170,20 @@ def test_an_own_agent_takes_the_place_of_its_namesake(docs: Path) -> None:
     )
     delegator.ask("What is BM25?", docs=[docs], model=model, agents=[mine])
     assert model.shown("D1")[0].system == "My own prompt."
+
+
+def test_ask_works_where_an_event_loop_is_running(docs: Path) -> None:
+    async def notebook() -> delegator.Answer:
+        return delegator.ask("What is BM25?", docs=[docs], offline=True)
+
+    assert asyncio.run(notebook()).outcome is Outcome.COMPLETE
+
+
+def test_an_agent_with_more_claims_than_there_are_numbers_is_refused() -> None:
+    schema = {
+        **delegator.shipped("researcher").output_schema,
+    }
+    claims = {**schema["properties"]["claims"], "maxItems": 10}
+    schema["properties"] = {**schema["properties"], "claims": claims}
+    with pytest.raises(delegator.ConfigError, match="too many claims"):
+        delegator.Agent(name="x", description="x", prompt="x", output_schema=schema)

@@ -245,3 +245,17 @@ def test_references_made_before_there_is_any_finding_are_left_out(docs: Path) ->
     answer, _ = ask(model, docs)
     assert answer.delegations[0].outcome is Outcome.COMPLETE
     assert len(model.shown("D1")[0].messages) == 1
+
+
+def test_waiting_for_ones_turn_does_not_use_up_ones_time(docs: Path) -> None:
+    hasty = replace(delegator.shipped("researcher"), limits=Limits(seconds=1.0))
+    slow: list[Step] = [replace(search(), delay=0.6), finds()]
+    model = Scripted(
+        {
+            "orchestrator": [delegate("a", "b", "c"), say("Done [31].")],
+            **{f"D{n}": list(slow) for n in range(1, 4)},
+        }
+    )
+    answer, _ = ask(model, docs, agents=[hasty], limits=Limits(parallel=1))
+    assert [d.outcome for d in answer.delegations] == [Outcome.COMPLETE] * 3
+    assert not any(request.last for request in model.shown("D3")[:1])

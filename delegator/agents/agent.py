@@ -21,6 +21,8 @@ ANSWER_SCHEMA: Mapping[str, Any] = {
 }
 """The report of an agent that names no schema of its own."""
 
+MAX_CLAIMS = 9
+"""Claims in one report: each has a number of its own in the answer."""
 AGENT_LIMITS = Limits(model_calls=10, tokens=300_000, seconds=300.0, reply_tokens=4_000)
 """What holds for a subagent where it sets nothing itself."""
 
@@ -54,6 +56,14 @@ class Agent:
         if not self.prompt.strip():
             raise ConfigError(f"agent {self.name} has no prompt")
         _ = self.schema
+        if (
+            self.cites
+            and self.output_schema["properties"]["claims"].get("maxItems", 99) > MAX_CLAIMS
+        ):
+            raise ConfigError(
+                f"agent {self.name} may report too many claims",
+                hint=f"Set maxItems of claims to {MAX_CLAIMS} or less in its output_schema.",
+            )
 
     @cached_property
     def schema(self) -> Schema:
