@@ -56,8 +56,17 @@ def unseal(text: str) -> Envelope:
     Raises:
         ValueError: It is not an envelope.
     """
-    value = json.loads(text)
-    if not isinstance(value, dict) or value.keys() != {"envelope", "origin", "trust", "data"}:
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        value = None
+    names = ("envelope", "origin", "trust")
+    if not (
+        isinstance(value, dict)
+        and value.keys() == {*names, "data"}
+        and all(isinstance(value[name], str) for name in names)
+        and isinstance(value["data"], dict)
+    ):
         msg = "not an envelope"
         raise ValueError(msg)
     return Envelope(

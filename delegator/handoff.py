@@ -6,7 +6,7 @@ Only `accept` makes a `Report`. Passing the schema makes a report well-formed, n
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from delegator.errors import HandoffRejected
 from delegator.sanitize import clean_json
@@ -54,7 +54,7 @@ def accept(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) 
         HandoffRejected: It holds no JSON object, or one that does not fit the schema.
     """
     value = parse(candidate) if isinstance(candidate, str) else dict(candidate)
-    cleaned = _as_object(clean_json(value))
+    cleaned = cast("dict[str, Any]", clean_json(value))
     schema.require(cleaned)
     return Report(value=cleaned, label=label)
 
@@ -71,18 +71,12 @@ def parse(text: str) -> dict[str, Any]:
     if start < 0 or end < start:
         raise HandoffRejected(("$: must be one JSON object",))
     try:
-        value = json.loads(text[start : end + 1], parse_constant=_no_constant)
+        value: dict[str, Any] = json.loads(text[start : end + 1], parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise HandoffRejected(("$: must be one valid JSON object",)) from None
-    return _as_object(value)
+    return value
 
 
 def _no_constant(_name: str) -> None:
     msg = "NaN and Infinity are not JSON"
     raise ValueError(msg)
-
-
-def _as_object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise HandoffRejected(("$: must be one JSON object",))
-    return value

@@ -1,6 +1,5 @@
-"""Ctrl-C for a run: the first one cancels it, the next one leaves the program."""
+"""Ctrl-C for a run: the first one cancels it, the next one leaves the program. SIGTERM is treated alike."""
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,14 +7,28 @@ from contextlib import contextmanager
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def interrupt_on_termination() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, wherever it is: with `KeyboardInterrupt`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @contextmanager
 def cancelling(cancel: Callable[[], None]) -> Iterator[None]:
-    """While this lasts, an interrupt calls `cancel` instead of raising; a second one raises as usual."""
+    """While this lasts, the first interrupt calls `cancel` instead of raising; the second one raises as usual."""
+    import asyncio  # noqa: PLC0415 - `delegator --version` needs the rest of this module only
+
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if loop.remove_signal_handler(
+                number
+            ):  # which leaves the system's default, not what was there
+                signal.signal(number, handler)
 
     def on_signal() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        restore()
         cancel()
 
     try:
@@ -27,5 +40,4 @@ def cancelling(cancel: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        restore()

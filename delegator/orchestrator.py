@@ -90,7 +90,7 @@ class Run:
         around = Surroundings(model=setup.model, fence=Fence(), emit=self._emit)
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
         for agent in setup.agents:
-            self._staff.tools_of(agent)  # a wrong tool name is the person's to mend, before anything runs
+            self._staff.tools_of(agent)  # a wrong tool name is named before anything runs
         self._delegations = Delegations(
             self._staff, self._budget, self._budget.limits.parallel or 1
         )

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
 
 MAX_PROBLEMS = 5
-_DIALECT_KEYWORDS_REFUSED = ("patternProperties", "$ref", "$dynamicRef", "unevaluatedProperties")
+_KEYWORDS_REFUSED = ("patternProperties", "$ref", "$dynamicRef", "unevaluatedProperties")
+_OBJECT_KEYWORDS = ("properties", "additionalProperties", "propertyNames", "dependentSchemas")
 
 
 class Schema:
@@ -28,7 +29,7 @@ class Schema:
     def __init__(self, document: Mapping[str, Any], *, name: str) -> None:
         self.document = document
         self.name = name
-        for path, node in _objects(document, "$"):
+        for path, node in _nodes(document, "$"):
             _require_closed(node, path, name)
 
     @cached_property
@@ -52,14 +53,15 @@ class Schema:
 
     def problems(self, value: object) -> tuple[str, ...]:
         """What is wrong with `value`, as `path: rule`, the first few. Empty if it fits."""
-        found: list[str] = []
-        for error in self._validator.iter_errors(value):
-            for line in _describe(error):
-                if line not in found:
-                    found.append(line)
-            if len(found) >= MAX_PROBLEMS:
-                break
-        return tuple(found[:MAX_PROBLEMS])
+        found: dict[str, None] = {}
+        try:
+            for error in self._validator.iter_errors(value):
+                found |= dict.fromkeys(_describe(error))
+                if len(found) >= MAX_PROBLEMS:
+                    break
+        except (RecursionError, OverflowError):
+            found["$: too deep or too large to be checked"] = None
+        return tuple(found)[:MAX_PROBLEMS]
 
     def require(self, value: object) -> None:
         """Refuse a value that does not fit.
@@ -78,41 +80,48 @@ class Schema:
         for key, sub in self.document.get("properties", {}).items():
             if key not in value:
                 continue
-            part = Schema(sub, name=f"{self.name}.{key}")
             item = value[key]
-            if isinstance(item, list) and isinstance(sub.get("items"), Mapping):
-                items = Schema(sub["items"], name=part.name)
-                item = [entry for entry in item if not items.problems(entry)]
+            if isinstance(item, list) and isinstance(sub, Mapping) and "items" in sub:
+                item = [entry for entry in item if self._fits(sub["items"], entry)]
                 item = item[: sub.get("maxItems", len(item))]
                 if not item:
                     continue
-            if not part.problems(item):
+            if self._fits(sub, item):
                 kept[key] = item
         return kept
 
+    def _fits(self, part: Mapping[str, Any], value: object) -> bool:
+        try:
+            return self._validator.evolve(schema=part).is_valid(value)
+        except (RecursionError, OverflowError):
+            return False
 
-def _objects(node: object, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every sub-schema that describes an object."""
+
+def _nodes(node: object, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every sub-schema, with the place in a value that it describes."""
     if isinstance(node, list):
         for i, entry in enumerate(node):
-            yield from _objects(entry, f"{path}[{i}]")
+            yield from _nodes(entry, f"{path}[{i}]")
         return
     if not isinstance(node, Mapping):
         return
-    if node.get("type") == "object" or "properties" in node:
-        yield path, node
+    yield path, node
     for key, sub in node.items():
         if key == "properties" and isinstance(sub, Mapping):
             for name, entry in sub.items():
-                yield from _objects(entry, f"{path}.{name}")
-        elif key not in ("enum", "const", "default", "examples", "required"):
-            yield from _objects(sub, path)
+                yield from _nodes(entry, f"{path}.{name}")
+        elif key not in ("enum", "const", "default", "examples", "required", "dependentRequired"):
+            yield from _nodes(sub, path)
 
 
 def _require_closed(node: Mapping[str, Any], path: str, name: str) -> None:
-    for keyword in _DIALECT_KEYWORDS_REFUSED:
+    for keyword in _KEYWORDS_REFUSED:
         if keyword in node:
             raise ConfigError(f"schema of {name} uses {keyword} at {path}, which is not supported")
+    kinds = node.get("type")
+    is_object = kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
+    if not is_object and not any(keyword in node for keyword in _OBJECT_KEYWORDS):
+        return
     if node.get("additionalProperties") is not False:
         raise ConfigError(
             f"schema of {name} leaves an object open at {path}",
@@ -123,7 +132,9 @@ def _require_closed(node: Mapping[str, Any], path: str, name: str) -> None:
 def _describe(error: ValidationError) -> Iterator[str]:
     path = _path(error.absolute_path)
     rule, bound = str(error.validator), cast("Any", error.validator_value)
-    if rule in ("anyOf", "oneOf", "allOf", "not"):
+    if rule == "None":  # the schema is `false`
+        yield f"{path}: not allowed"
+    elif rule in ("anyOf", "oneOf", "allOf", "not"):
         yield f"{path}: must match {rule}"
     elif rule == "additionalProperties":
         yield f"{path}: no fields beyond the schema's"

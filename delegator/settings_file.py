@@ -8,28 +8,26 @@ from delegator.errors import ConfigError
 from delegator.schema import Schema
 
 NAME = "delegator.toml"
-_TEXT = {"type": "string", "minLength": 1}
+_TEXT = {"type": "string", "pattern": "^[^\\x00]+$"}
 _COUNT = {"type": "integer", "minimum": 1}
 _FLAG = {"type": "boolean"}
-_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "docs": {"type": "array", "items": _TEXT},
-        "model": _TEXT,
-        "base_url": _TEXT,
-        "offline": _FLAG,
-        "max_tokens": _COUNT,
-        "max_seconds": {"type": "number", "exclusiveMinimum": 0},
-        "max_calls": _COUNT,
-        "max_delegations": _COUNT,
-        "max_parallel": _COUNT,
-        "agents": _TEXT,
-        "home": _TEXT,
-        "quiet": _FLAG,
-        "verbose": _FLAG,
-    },
-    "additionalProperties": False,
+_PROPERTIES = {
+    "docs": {"type": "array", "items": _TEXT},
+    "model": _TEXT,
+    "base_url": _TEXT,
+    "offline": _FLAG,
+    "max_tokens": _COUNT,
+    "max_seconds": {"type": "number", "exclusiveMinimum": 0},
+    "max_calls": _COUNT,
+    "max_delegations": _COUNT,
+    "max_parallel": _COUNT,
+    "agents": _TEXT,
+    "home": _TEXT,
+    "quiet": _FLAG,
+    "verbose": _FLAG,
 }
+_SCHEMA = {"type": "object", "properties": _PROPERTIES, "additionalProperties": False}
+_KNOWN = ", ".join(_PROPERTIES)
 
 
 def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
@@ -51,8 +49,10 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{NAME} is not valid TOML", hint=str(error)) from error
     if isinstance(values.get("docs"), str):
         values["docs"] = [values["docs"]]
+    for name in values:
+        if name not in _PROPERTIES:
+            raise ConfigError(f"{NAME}: there is no setting {name}", hint=f"Settings: {_KNOWN}.")
     problems = Schema(_SCHEMA, name=NAME).problems(values)
     if problems:
-        known = ", ".join(_SCHEMA["properties"])  # type: ignore[arg-type]  # a mapping, as above
-        raise ConfigError(f"{NAME}: {problems[0]}", hint=f"Settings: {known}.")
+        raise ConfigError(f"{NAME}: {problems[0].removeprefix('$.')}", hint=f"In {path}.")
     return values

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from delegator.cli import cli
+from delegator.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from delegator.knowledge.reading import Line
+from delegator.knowledge.reading import MAX_TITLE, Line
 
 TARGET = 900
 """Characters after which a passage ends at the next blank line."""
@@ -26,34 +26,38 @@ class Piece:
 def split(lines: Sequence[Line]) -> Iterator[Piece]:
     """The passages of a document, in order. Together they hold all its words."""
     gathered: list[Line] = []
-    size, heading = 0, ""
+    size, section, heading = 0, "", ""
     for line in lines:
         pause = not line.text.strip()
         full = size + len(line.text) > LONGEST
         if gathered and (
             full or (pause and size >= TARGET) or (line.heading and size >= SHORT_SECTION)
         ):
-            yield from _piece(gathered, heading)
+            yield from _pieces(gathered, heading)
             gathered, size = [], 0
         if line.heading:
-            heading = line.text if not gathered else heading
+            section = line.text[:MAX_TITLE]
+        if not gathered:
+            if pause:
+                continue
+            heading = section
         gathered.append(line)
         size += len(line.text) + 1
-    yield from _piece(gathered, heading)
+    if gathered:
+        yield from _pieces(gathered, heading)
 
 
-def _piece(lines: list[Line], heading: str) -> Iterator[Piece]:
-    while lines and not lines[-1].text.strip():
-        lines.pop()
-    while lines and not lines[0].text.strip():
-        lines.pop(0)
-    if not lines:
-        return
-    text = "\n".join(line.text for line in lines)
-    first, last = lines[0].number, lines[-1].number
-    while len(text) > LONGEST:  # only a single long line can be
-        cut = text.rfind(" ", TARGET, LONGEST)
-        cut = cut if cut > 0 else LONGEST
-        yield Piece(heading, first, last, text[:cut].rstrip())
-        text = text[cut:].lstrip()
-    yield Piece(heading, first, last, text)
+def _pieces(lines: Sequence[Line], heading: str) -> Iterator[Piece]:
+    """The lines as one piece, or a single line that is too long as several."""
+    text = "\n".join(line.text for line in lines).rstrip()
+    first = lines[0].number
+    last = max(line.number for line in lines if line.text.strip())
+    start = 0
+    while len(text) - start > LONGEST:
+        cut = text.rfind(" ", start + TARGET, start + LONGEST)
+        cut = cut if cut > 0 else start + LONGEST
+        yield Piece(heading, first, last, text[start:cut].rstrip())
+        start = cut
+        while text[start].isspace():
+            start += 1
+    yield Piece(heading, first, last, text[start:])

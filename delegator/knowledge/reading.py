@@ -1,6 +1,7 @@
 """Files into numbered lines of clean text, whatever their format.
 
-Every line keeps the number it has in the file, so a citation can be looked up by hand.
+Every line keeps the number it has in the file, so a citation can be looked up by hand. No file takes more time than its size
+calls for: it may have been written to be slow.
 """
 
 import re
@@ -21,9 +22,11 @@ TEXT_SUFFIXES = frozenset(
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _HEAD_BYTES = 8_192
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}\s*\Z")
-_MARKDOWN_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*\Z")
+_RULERS = frozenset("=-~^\"'`#*+.:_")
+_SHORTEST_RULE = 3
+_FENCES = ("```", "~~~")
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".txt", ".text", ""})
+_DEEPEST_HEADING = 6
 MAX_TITLE = 160
 
 
@@ -89,6 +92,8 @@ def read_document(path: Path, data: bytes) -> Document:
         NotText: There is no text in it.
     """
     text = decode(path, data)
+    if not text.isascii():  # editors do not count these as lines, and `clean` would
+        text = text.replace("\u2028", " ").replace("\u2029", " ")
     if path.suffix.lower() in _HTML:
         lines, title = _html(text)
     else:
@@ -96,27 +101,54 @@ def read_document(path: Path, data: bytes) -> Document:
     if not any(line.text.strip() for line in lines):
         raise NotText("empty")
     if not title:
-        title = next((line.text for line in lines if line.heading), path.stem)
-    return Document(title=" ".join(title.split())[:MAX_TITLE], lines=lines)
+        title = next((line.text for line in lines if line.heading), clean(path.stem))
+    return Document(title=" ".join(title[: 4 * MAX_TITLE].split())[:MAX_TITLE], lines=lines)
 
 
 def _plain(text: str, *, markdown: bool) -> tuple[Line, ...]:
+    """Headings are lines with a rule below them and, in Markdown, lines that start with # outside of fenced code."""
     raw = text.split("\n")
+    rules = [*map(_is_rule, raw), False]
     lines: list[Line] = []
-    fenced = False
+    fence = ""
+    above = Line(0, "")
     for i, line in enumerate(raw):
-        if line.startswith(("```", "~~~")):
-            fenced = not fenced
-        below = raw[i + 1] if i + 1 < len(raw) else ""
-        if fenced:
-            lines.append(Line(i + 1, line))
-        elif markdown and line.startswith("#") and (match := _MARKDOWN_HEADING.match(line)):
-            lines.append(Line(i + 1, match[2], heading=True))
-        elif _UNDERLINE.match(line) and lines and (lines[-1].heading or not lines[-1].text.strip()):
-            lines.append(Line(i + 1, ""))  # the rule under or over a heading
+        mark = _fence(line) if markdown and not above.heading else ""
+        heading = ""
+        if fence or mark:
+            fence = "" if mark == fence else fence or mark
+            above = Line(i + 1, line)
+        elif rules[i] and (above.heading or not above.text.strip()):
+            above = Line(i + 1, "")  # the rule under or over a heading
+        elif markdown and line.startswith("#") and (heading := _after_hashes(line)):
+            above = Line(i + 1, heading, heading=True)
         else:
-            lines.append(Line(i + 1, line, heading=_underlined(line, below)))
+            above = Line(i + 1, line, heading=rules[i + 1] and _underlined(line, raw[i + 1]))
+        lines.append(above)
     return tuple(lines)
+
+
+def _is_rule(line: str) -> bool:
+    if line[:1] not in _RULERS:
+        return False
+    mark = line.rstrip()
+    return len(mark) >= _SHORTEST_RULE and not mark.strip(mark[0])
+
+
+def _fence(line: str) -> str:
+    """The mark that opens or closes fenced code, or nothing."""
+    code = line.lstrip()
+    return code[:3] if code.startswith(_FENCES) and "`" not in code.lstrip("`") else ""
+
+
+def _after_hashes(line: str) -> str:
+    """The heading of a line of Markdown that starts with #, or nothing."""
+    words = line.lstrip("#")
+    if len(line) - len(words) > _DEEPEST_HEADING or not words[:1].isspace():
+        return ""
+    words = words.strip()
+    closed = words.rstrip("#")
+    return closed.rstrip() if closed[-1:].isspace() else words
 
 
 def _underlined(line: str, below: str) -> bool:
@@ -124,9 +156,8 @@ def _underlined(line: str, below: str) -> bool:
     return (
         0 < len(words) <= MAX_TITLE
         and not line.startswith((" ", "\t", "|", "+", "-", "*", ">"))
-        and _UNDERLINE.match(below) is not None
         and len(below.rstrip()) >= min(len(words), 4)
-        and not _UNDERLINE.match(line)
+        and not _is_rule(line)
     )
 
 
@@ -134,69 +165,91 @@ class _Html(HTMLParser):
     """Words of a page, block by block. Scripts, styles and navigation are left out."""
 
     _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "nav", "head"})
+    _IN_HEAD = frozenset("base head link meta noscript script style template title".split())
+    _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
     _INLINE = frozenset(
         (
-            "a abbr b bdi bdo cite code data dfn em font i kbd mark q s samp small span strong sub sup "
-            "time tt u var wbr"
+            "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark q s samp small "
+            "span strike strong sub sup time tt u var wbr"
         ).split()
     )
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.lines: list[Line] = []
-        self.title = ""
+        self.title: list[str] = []
         self._words: list[str] = []
-        self._at = 1
-        self._skipping: list[str] = []
+        self._at = 0
+        """The line of the first of these words; 0 before it."""
+        self._skipping, self._depth = "", 0
         self._heading = self._pre = self._in_title = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del attrs
+        if tag in ("body", "main") or (self._skipping == "head" and tag not in self._IN_HEAD):
+            self._skipping = ""  # what was never closed hides nothing
         if tag == "title":
-            self._in_title = True
-        elif tag == "body":
-            self._skipping.clear()  # a head that was never closed hides nothing
-        elif tag in self._SKIPPED:
-            self._skipping.append(tag)
+            self._in_title = self._skipping in ("", "head")  # drawings have titles too
+        elif tag == self._skipping:
+            self._depth += 1
+        elif tag in self._SKIPPED and not self._skipping:
+            self._skipping, self._depth = tag, 1
         if tag not in self._INLINE:
             self.flush()
-        self._heading |= tag in ("h1", "h2", "h3", "h4", "h5", "h6")
+        self._heading |= tag in self._HEADINGS
         self._pre |= tag == "pre"
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "title":
             self._in_title = False
-        elif self._skipping and tag == self._skipping[-1]:
-            self._skipping.pop()
+        elif tag == self._skipping:
+            self._depth -= 1
+            self._skipping = self._skipping if self._depth else ""
         if tag not in self._INLINE:
             self.flush()
-        if tag == "pre":
-            self._pre = False
+        self._heading &= tag not in self._HEADINGS
+        self._pre &= tag != "pre"
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
-            self.title += data
+            self.title.append(data)
         elif not self._skipping:
-            if not self._words:
-                self._at = self.getpos()[0] + len(data) - len(data.lstrip("\n"))
+            words = data.lstrip()
+            if words and not self._at:
+                self._at = self.getpos()[0] + data.count("\n", 0, len(data) - len(words))
             self._words.append(data)
 
     def flush(self) -> None:
         text, self._words = clean("".join(self._words)), []
+        at, self._at = self._at, 0
         if not text.strip():
             return
         if self._pre:
-            rows = text.strip("\n").split("\n")
-            self.lines += [Line(self._at + i, row.rstrip()) for i, row in enumerate(rows)]
+            rows = [row.rstrip() for row in text.split("\n")]
+            blank = next(i for i, row in enumerate(rows) if row)
+            self.lines += [Line(at + i, row) for i, row in enumerate(rows[blank:])]
         else:
-            self.lines.append(Line(self._at, " ".join(text.split()), heading=self._heading))
-            self.lines.append(Line(self._at, ""))
+            self.lines.append(Line(at, " ".join(text.split()), heading=self._heading))
+            self.lines.append(Line(at, ""))
         self._heading = False
+
+
+_SECTION = re.compile(r"<!\[(?:CDATA\[|[^\[\]<>\n]{0,200}\]>)?")
+_ENDLESS_NUMBER = re.compile(r"&#(?=[0-9]{9})")
 
 
 def _html(text: str) -> tuple[tuple[Line, ...], str]:
     page = _Html()
-    page.feed(text)
+    page.feed(_tame(text))
     page.close()
     page.flush()
-    return tuple(page.lines), clean(page.title).strip()
+    return tuple(page.lines), clean("".join(page.title)).strip()
+
+
+def _tame(text: str) -> str:
+    """Markup without what the parser fails at, or looks for the end of from every start anew; all words are kept."""
+    text = _ENDLESS_NUMBER.sub("&amp;#", _SECTION.sub("", text))
+    for start, end in (("<!--", "-->"), ("<", ">")):
+        rest = text.rfind(end) + 1
+        text = text[:rest] + text[rest:].replace(start, "&lt;" + start[1:])
+    return text

@@ -22,11 +22,7 @@ async def parse(chunks: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any], 
     """
     buffer = b""
     async for chunk in chunks:
-        buffer += chunk
-        if b"\r" in buffer:
-            # a carriage return at the very end may be half of a line end
-            held = b"\r" if buffer.endswith(b"\r") else b""
-            buffer = buffer.removesuffix(b"\r").replace(b"\r\n", b"\n") + held
+        buffer += chunk.replace(b"\r", b"")  # a line may end in CR LF, and a chunk between the two
         *events, buffer = buffer.split(b"\n\n")
         if len(buffer) > MAX_EVENT_BYTES:
             raise ModelError(Fault.MALFORMED)

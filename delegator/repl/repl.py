@@ -1,9 +1,6 @@
 """The loop of `delegator chat`. A run that is cancelled or fails leaves the conversation as it was."""
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable
-
+from delegator import __version__
 from delegator.answer import Answer
 from delegator.api import Settings, checked_question, opened
 from delegator.budget import Usage
@@ -13,17 +10,24 @@ from delegator.knowledge import Index
 from delegator.listing import agents_text
 from delegator.orchestrator import Run, Setup, Turn
 from delegator.outcome import Outcome
+from delegator.repl.lines import PROMPT, Reader, reader
 from delegator.sanitize import one_line
-from delegator.terminal import answer_text, cost_line, count, view
+from delegator.terminal import answers, streams
+from delegator.terminal.board import counted, short
+from delegator.terminal.views import view
 
 INTERRUPTED = 130
-PROMPT = "› "
 _HELP = """\
-Ask a question. A follow-up may point back: "and how does it compare with the second one?"
-  /agents   who can be asked        /cost    what this chat has used
-  /clear    forget the conversation /exit    leave (also Ctrl-D)
-  /help     this text
-Ctrl-C stops a run and keeps the chat; twice at the prompt leaves."""
+Ask a question. A follow-up may point back:
+  how does the second one compare with it?
+Commands:
+  /agents  who can be asked
+  /clear   forget the conversation
+  /cost    what this chat has used
+  /exit    leave (also Ctrl-D)
+Ctrl-C stops a run and keeps the chat."""
+_JUDGE = "Accept it, retry with a hint, or drop it? [a/r/d] "
+_CHOICES = {"a": "accept", "r": "retry", "d": "drop"}
 _KEPT = frozenset(
     {Outcome.COMPLETE, Outcome.PARTIAL, Outcome.BUDGET, Outcome.TIMEOUT, Outcome.NEEDS_REVIEW}
 )
@@ -33,7 +37,13 @@ class Repl:
     """One chat: its settings, its conversation, what it has cost."""
 
     def __init__(
-        self, settings: Settings, index: Index, *, quiet: bool = False, verbose: bool = False
+        self,
+        settings: Settings,
+        index: Index,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        read: Reader | None = None,
     ) -> None:
         self._settings = settings
         self._index = index
@@ -42,64 +52,82 @@ class Repl:
         self._turns: list[Turn] = []
         self._usage = Usage()
         self._runs = 0
-        self._read = _reader()
+        self._read = read or reader()
 
     async def run(self) -> int:
         """Talk until the person leaves; the exit status."""
         interrupted = False
         async with opened(self._settings, index=self._index) as setup:
+            self._greet(setup)
             while True:
                 try:
-                    line = (await self._read()).strip()
+                    line = (await self._read(PROMPT)).strip()
                 except EOFError:
                     return 0
                 except KeyboardInterrupt:
                     if interrupted:
                         return INTERRUPTED
                     interrupted = True
-                    self._say("Ctrl-C again, or Ctrl-D, leaves.")
+                    streams.say("Ctrl-C again, or Ctrl-D, leaves.")
                     continue
                 interrupted = False
                 if line in ("/exit", "/quit"):
                     return 0
                 if line.startswith("/"):
-                    self._command(line)
+                    self._command(line.split(maxsplit=1)[0])
                 elif line:
                     await self._ask(line, setup)
 
-    def _command(self, line: str) -> None:
-        match line.split(maxsplit=1)[0]:
+    def _greet(self, setup: Setup) -> None:
+        if not self._quiet:
+            documents = counted(self._index.refreshed.documents, "document")
+            streams.notice(f"delegator {__version__} · {setup.model.id} · {documents} · /help")
+
+    def _command(self, name: str) -> None:
+        match name:
             case "/help":
-                self._say(_HELP)
+                streams.say(_HELP)
             case "/agents":
-                self._say(agents_text(self._settings.agents))
+                streams.say(agents_text(self._settings.agents))
             case "/cost":
-                tokens = count(self._usage.total)
-                self._say(f"{self._runs} runs · {tokens} tokens")
+                tokens = short(self._usage.total)
+                streams.say(f"{counted(self._runs, 'run')} · {tokens} tokens")
             case "/clear":
                 self._turns.clear()
-                self._say("The conversation is forgotten.")
+                streams.say("The conversation is forgotten.")
             case _:
-                self._say(
-                    f"There is no command {one_line(line.split(maxsplit=1)[0], 40)}; /help lists them."
-                )
+                streams.say(f"There is no command {one_line(name, 40)}; /help lists them.")
 
     async def _ask(self, text: str, setup: Setup) -> None:
         try:
             question = checked_question(text)
         except ConfigError as error:
-            self._say(f"{error}. {error.hint}")
+            streams.problem(str(error), error.hint)
             return
         answer = await self._watch(Run(question, setup, tuple(self._turns)))
         self._runs += 1
         self._usage += answer.usage
-        print(f"\n{answer_text(answer)}\n")  # noqa: T201 - the answer
+        answers.show(answer)
         if not self._quiet:
-            self._say(cost_line(answer))
-        if answer.error is not None:
-            self._say(f"{answer.error} {answer.error.hint}")
-        if answer.outcome in _KEPT:
+            answers.sum_up(answer)
+        if answer.outcome is not Outcome.CANCELLED:  # who did it knows why
+            answers.explain(answer, verbose=self._verbose)
+        choice, hint = "accept", ""
+        if answer.flagged and self._read.answers:
+            choice, hint = await self._judged()
+        if choice == "retry":
+            await self._ask(f"{question}\n\nHint: {hint}", setup)
+        elif choice == "accept" and answer.outcome in _KEPT:
             self._turns.append(Turn(question=question, answer=answer.text, label=answer.label))
+
+    async def _judged(self) -> tuple[str, str]:
+        """What a person wants done about a finding that stayed below the bar, and a hint for another try."""
+        try:
+            while (choice := _CHOICES.get((await self._read(_JUDGE)).strip().lower()[:1])) is None:
+                pass
+            return choice, await self._read("Hint: ") if choice == "retry" else ""
+        except (KeyboardInterrupt, EOFError):
+            return "drop", ""
 
     async def _watch(self, run: Run) -> Answer:
         async with run:
@@ -107,27 +135,3 @@ class Repl:
                 async for event in run:
                     watch(event)
             return await run.answer()
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr)  # noqa: T201 - beside the answers
-
-
-def _reader() -> Callable[[], Awaitable[str]]:
-    """Lines from a person with editing and history; from a pipe, as they come."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        from prompt_toolkit import PromptSession  # noqa: PLC0415 - only on a terminal
-
-        session: PromptSession[str] = PromptSession(PROMPT)
-
-        async def ask() -> str:
-            return str(await session.prompt_async())
-
-        return ask
-
-    async def read() -> str:
-        line: str = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
-            raise EOFError
-        return line
-
-    return read

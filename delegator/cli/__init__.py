@@ -1,0 +1,5 @@
+"""The command line: `options` are parsed and merged with the settings file, `commands` do what was asked."""
+
+from delegator.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,239 @@
+"""The command line. Parses, picks, prints; everything else happens below.
+
+Nothing is imported before the command that needs it: `--version` and `--help` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from delegator import __version__
+from delegator.cli.options import (
+    AGENTS,
+    HOME,
+    JSON,
+    Chosen,
+    common,
+    file_settings,
+    own_agents,
+    settings,
+)
+from delegator.errors import ConfigError, DelegatorError
+from delegator.terminal import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from delegator.answer import Answer
+    from delegator.knowledge import Index
+
+FAILED = 1
+USAGE_ERROR = 2
+INTERRUPTED = 130
+OFFLINE_NOTICE = "No ANTHROPIC_API_KEY: answering with the offline model (no language model, quotes only). --offline hides this line."
+_EXAMPLES = """\
+\b
+Examples:
+  delegator ask "What is RLHF?"
+  delegator ask --docs papers/ "Who proposed DPO?"
+  delegator ask --json - < question.txt
+  delegator chat --docs notes/
+"""
+_EXIT_STATUS = """\
+\b
+Exit status:
+    0  complete
+    1  failed
+    2  wrong usage or configuration
+    3  stopped by a limit; a partial answer is given
+    4  a finding needs review
+  130  interrupted; what was finished is printed
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXAMPLES,
+)
+@click.version_option(__version__, message="delegator %(version)s")
+def cli() -> None:
+    """Answer questions by delegation: subagents search, quote and review; every quote is checked."""
+
+
+@cli.command(short_help="Ask one question.", epilog=_EXIT_STATUS)
+@click.argument("question")
+@JSON
+@click.option("--events", "as_events", is_flag=True, help="Print events, one JSON object a line.")
+@common
+def ask(question: str, *, as_json: bool, as_events: bool, **options: Any) -> None:
+    """Ask one QUESTION (`-` reads it from stdin) and print a cited answer.
+
+    The answer goes to stdout, everything else to stderr.
+    """
+    if as_json and as_events:
+        raise click.UsageError("--json and --events exclude each other")
+    from delegator.api import checked_question  # noqa: PLC0415
+
+    chosen = settings(options)
+    asked = checked_question(_from_stdin() if question == "-" else question)
+    answer = _run_one(asked, chosen, as_events=as_events)
+    from delegator.terminal import answers  # noqa: PLC0415
+
+    if as_json:
+        streams.put_json(answer.to_json(), indent=2)
+    elif not as_events:
+        answers.show(answer)
+    if not chosen.quiet:
+        answers.sum_up(answer)
+    answers.explain(answer, verbose=chosen.verbose)
+    raise SystemExit(answer.exit_status)
+
+
+@cli.command(short_help="Ask question after question.")
+@common
+def chat(**options: Any) -> None:
+    """Ask question after question; follow-ups know the conversation.
+
+    Ctrl-C stops a run and keeps the chat, Ctrl-D leaves.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from delegator.repl import Repl  # noqa: PLC0415
+
+    chosen = settings(options)
+    _announce(chosen)
+    with _index(chosen) as index:
+        repl = Repl(chosen.settings, index, quiet=chosen.quiet, verbose=chosen.verbose)
+        raise SystemExit(asyncio.run(repl.run()))
+
+
+@cli.command(short_help="List the agents, check agent files.")
+@JSON
+@AGENTS
+def agents(*, as_json: bool, agents: str | None) -> None:
+    """List the agents with their tools, limits and report schemas; check the files in a folder."""
+    from delegator.listing import agents_json, agents_text  # noqa: PLC0415
+
+    own = own_agents(agents or file_settings().get("agents"))
+    streams.put(agents_json(own) if as_json else agents_text(own))
+
+
+@cli.command(short_help="Build or refresh an index.")
+@click.argument("folder", metavar="DIR")
+@JSON
+@HOME
+def index(folder: str, *, as_json: bool, home: str | None) -> None:
+    """Build or refresh the index of the folder DIR."""
+    from delegator.listing import index_json, index_text  # noqa: PLC0415
+
+    chosen = settings({"docs": (folder,), "home": home, "quiet": as_json})
+    with _index(chosen) as opened:
+        found = opened.refreshed
+        streams.put(index_json(found) if as_json else index_text(found, folder))
+
+
+def _from_stdin() -> str:
+    if sys.stdin.isatty():
+        streams.notice("reading the question from the terminal; end with Ctrl-D")
+    return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+
+
+def _announce(chosen: Chosen) -> None:
+    asked = chosen.settings
+    if asked.plays_offline and not asked.offline and not chosen.quiet:
+        streams.notice(OFFLINE_NOTICE)
+
+
+@contextmanager
+def _index(chosen: Chosen) -> Iterator[Index]:
+    """The index of the chosen documents, with progress while it is built; closed at the end."""
+    from delegator.api import open_index  # noqa: PLC0415
+    from delegator.terminal.views import Progress  # noqa: PLC0415
+
+    given, progress = chosen.settings, Progress(quiet=chosen.quiet)
+    tell: Callable[[str], None] = (lambda _text: None) if chosen.quiet else streams.notice
+    try:
+        opened = open_index(given.docs, given.home, progress=progress, notice=tell)
+    finally:
+        progress.end()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _run_one(question: str, chosen: Chosen, *, as_events: bool) -> Answer:
+    import asyncio  # noqa: PLC0415
+
+    from delegator.api import opened  # noqa: PLC0415
+    from delegator.interrupt import cancelling  # noqa: PLC0415
+    from delegator.orchestrator import Run  # noqa: PLC0415
+    from delegator.terminal.views import view  # noqa: PLC0415
+
+    async def watched() -> Answer:
+        with view(quiet=quiet, verbose=chosen.verbose) as watch:
+            async with opened(chosen.settings, index=index) as setup, Run(question, setup) as run:
+                with cancelling(run.cancel):
+                    async for event in run:
+                        watch(event)
+                        if as_events:
+                            streams.put_json(event.to_json())
+                    return await run.answer()
+
+    quiet = chosen.quiet or as_events
+    _announce(chosen)
+    with _index(chosen) as index:
+        return asyncio.run(watched())
+
+
+def main() -> NoReturn:
+    """Run the command line. Errors are one or two lines; a traceback only with --verbose."""
+    from delegator.interrupt import interrupt_on_termination  # noqa: PLC0415
+
+    try:
+        streams.prepare()
+        interrupt_on_termination()
+        cli.main(prog_name="delegator", standalone_mode=False)
+    except click.UsageError as error:
+        _misused(error)
+    except (click.Abort, KeyboardInterrupt):
+        streams.problem("interrupted")
+        raise SystemExit(INTERRUPTED) from None
+    except ConfigError as error:
+        _fail(error, str(error), error.hint, status=USAGE_ERROR)
+    except DelegatorError as error:
+        _fail(error, str(error), error.hint)
+    except OSError as error:
+        what = f"cannot use {error.filename}" if error.filename else "cannot write the output"
+        _fail(error, f"{what}: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - the contract: two lines, a traceback only for who asks
+        _fail(
+            error,
+            f"internal error: {type(error).__name__}",
+            "--verbose shows where. Please report it.",
+        )
+    raise SystemExit(0)
+
+
+def _misused(error: click.UsageError) -> NoReturn:
+    """A command line that cannot be understood; without arguments, the help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        streams.say(error.format_message())
+    else:
+        command = error.ctx.command_path if error.ctx else "delegator"
+        message = error.format_message()
+        streams.problem(message[:1].lower() + message[1:], f"See {command} --help.")
+    raise SystemExit(USAGE_ERROR) from None
+
+
+def _fail(error: Exception, text: str, hint: str = "", *, status: int = FAILED) -> NoReturn:
+    if {"-v", "--verbose"} & set(sys.argv):
+        import traceback  # noqa: PLC0415
+
+        streams.say("".join(traceback.format_exception(error)))
+    streams.problem(text, hint)
+    raise SystemExit(status) from None

@@ -1,0 +1,120 @@
+"""Options of the command line, and what they come to together with `delegator.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from delegator.errors import ConfigError
+from delegator.terminal import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from delegator.agents import Agent
+    from delegator.api import Settings
+
+HOME = click.option("--home", metavar="DIR", help="Where indexes are kept (env DELEGATORHOME).")
+AGENTS = click.option("--agents", metavar="DIR", help="Folder of agent files (.md).")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_COUNT = click.IntRange(min=1)
+_SECONDS = click.FloatRange(min=0, min_open=True)
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--docs", multiple=True, metavar="PATH", help="Folder or file to answer from (repeatable)."),
+    click.option("--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."),
+    click.option("--base-url", metavar="URL", help="Server that speaks the Messages API."),
+    click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
+    click.option("--max-tokens", type=_COUNT, metavar="N", help="Tokens for the whole run."),
+    click.option("--max-seconds", type=_SECONDS, metavar="S", help="Wall time for the run."),
+    click.option("--max-calls", type=_COUNT, metavar="N", help="Model calls for the run."),
+    click.option("--max-delegations", type=_COUNT, metavar="N", help="Subagents for the run."),
+    click.option("--max-parallel", type=_COUNT, metavar="N", help="Subagents at the same time."),
+    AGENTS,
+    HOME,
+    click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else."),
+    click.option("--verbose", "-v", is_flag=True, help="Print every step; tracebacks on errors."),
+)  # fmt: skip
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command about runs has."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Settings, and what only the terminal needs to know."""
+
+    settings: Settings
+    quiet: bool
+    verbose: bool
+
+
+def settings(options: dict[str, Any]) -> Chosen:
+    """Command line over `delegator.toml` over defaults.
+
+    Raises:
+        ConfigError: A value does not work.
+    """
+    from pathlib import Path  # noqa: PLC0415
+
+    from delegator.api import Settings  # noqa: PLC0415
+    from delegator.budget import Limits  # noqa: PLC0415
+
+    unset: tuple[object, ...] = (None, False, ())
+    given = {**file_settings(), **{k: v for k, v in options.items() if v not in unset}}
+    try:
+        limits = Limits(
+            tokens=given.get("max_tokens"),
+            seconds=given.get("max_seconds"),
+            model_calls=given.get("max_calls"),
+            delegations=given.get("max_delegations"),
+            parallel=given.get("max_parallel"),
+        )
+    except ValueError as error:  # what gets past the types: NaN
+        raise ConfigError(str(error), hint="Give a number above zero.") from error
+    made = Settings(
+        docs=tuple(Path(path) for path in given.get("docs", ())),
+        model=given.get("model", ""),
+        base_url=given.get("base_url", ""),
+        offline=given.get("offline", False),
+        limits=limits,
+        agents=own_agents(given.get("agents")),
+        home=Path(given["home"]).expanduser() if given.get("home") else None,
+    )
+    return Chosen(
+        settings=made, quiet=given.get("quiet", False), verbose=given.get("verbose", False)
+    )
+
+
+def own_agents(folder: str | None) -> tuple[Agent, ...]:
+    """The agents in a folder of agent files; what is not honoured in them is named on stderr.
+
+    Raises:
+        ConfigError: The folder is not there, or a file in it does not work.
+    """
+    if folder is None:
+        return ()
+    from pathlib import Path  # noqa: PLC0415
+
+    from delegator.agents import load_folder  # noqa: PLC0415
+
+    loaded = load_folder(Path(folder).expanduser())
+    for warning in (w for one in loaded for w in one.warnings):
+        streams.notice(warning)
+    return tuple(one.agent for one in loaded)
+
+
+def file_settings() -> dict[str, Any]:
+    """What `delegator.toml` in the working directory says.
+
+    Raises:
+        ConfigError: It is not TOML, or holds something that is no setting.
+    """
+    from delegator.settings_file import read_settings_file  # noqa: PLC0415
+
+    return read_settings_file()

@@ -1,0 +1,169 @@
+"""What every agent of a run is doing, kept up to date by events. Values only: nothing is drawn here.
+
+Text in a row is as untrusted as its author; who draws it encodes it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from delegator.budget import Usage
+from delegator.events import (
+    AgentStarted,
+    DelegationFinished,
+    DelegationStarted,
+    Event,
+    ModelCallFinished,
+    ModelCallStarted,
+    Reminded,
+    RunFinished,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
+from delegator.outcome import Outcome
+
+TOP = "orchestrator"
+_DELEGATES = "delegate_to_"
+
+
+@dataclass(slots=True)
+class Row:
+    """One agent."""
+
+    id: str
+    name: str
+    started: float
+    task: str = ""
+    about: str = ""
+    """The finding that it reviews or revises."""
+    doing: str = "starting"
+    over: str = ""
+    """What it thinks about, once it thinks again: a search, a reminder."""
+    words: int = 0
+    """Written so far, in the reply that is arriving."""
+    waiting_for: int = 0
+    """Subagents it has asked and not heard of."""
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    seconds: float | None = None
+    """`None` while it works."""
+    outcome: Outcome | None = None
+    verdict: str = ""
+
+    @property
+    def note(self) -> str:
+        """What it is doing, or what came of it where that is not plain success."""
+        if self.outcome is not None:
+            plain = self.outcome is Outcome.COMPLETE
+            return self.verdict or ("" if plain else self.outcome.value.replace("_", " "))
+        if self.doing:
+            return self.doing
+        return f"waiting for {counted(self.waiting_for, 'subagent')}" if self.waiting_for else ""
+
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """It is done."""
+        self.outcome, self.seconds, self.doing = outcome, seconds, ""
+
+
+@dataclass(slots=True)
+class Board:
+    """All agents of one run, in the order in which they began."""
+
+    clock: Callable[[], float] = time.monotonic
+    rows: dict[str, Row] = field(default_factory=dict)
+    _zero: float | None = None
+
+    def take(self, event: Event) -> None:
+        """Follow one event."""
+        if self._zero is None:
+            self._zero = self.clock() - event.at
+        if event.agent not in self.rows:
+            self.rows[event.agent] = Row(event.agent, event.agent, event.at)
+        match event.what:
+            case DelegationStarted(id=id, name=name, task=task, about=about):
+                self.rows[id] = Row(id, name, event.at, task=task, about=about)
+            case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
+                self.rows[id].end(outcome, receipt.seconds)
+                self.rows[id].verdict = verdict
+            case RunFinished(outcome=outcome):
+                for row in self.rows.values():
+                    if row.outcome is None:
+                        ended = outcome if row.id == TOP else Outcome.CANCELLED
+                        row.end(ended, event.at - row.started)
+            case what:
+                _follow(self.rows[event.agent], what)
+
+    @property
+    def total(self) -> Row:
+        """The orchestrator's row with the figures of the whole run."""
+        top = self.rows.get(TOP) or Row(TOP, TOP, 0.0)
+        own = [row.usage for row in self.rows.values()]
+        whole = Row(TOP, top.name, top.started, doing=top.note, seconds=top.seconds)
+        whole.outcome, whole.calls = top.outcome, sum(row.calls for row in self.rows.values())
+        whole.usage = sum(own, Usage())
+        return whole
+
+    def about(self, id: str) -> Iterator[Row]:
+        """Reviews and revisions of a finding; for "", the findings that are neither."""
+        for row in self.rows.values():
+            known = row.about if row.about in self.rows else ""
+            if row.id != TOP and known == id:
+                yield row
+
+    def figures(self, row: Row) -> list[str]:
+        """`3 calls`, `2.1k tokens`, `1.4 s`."""
+        parts = [counted(row.calls, "call")] if row.calls else []
+        if row.usage.total:
+            parts.append(f"{short(row.usage.total)} tokens")
+        if row.seconds is not None:
+            return [*parts, f"{row.seconds:.1f} s"]
+        now = self.clock() - self._zero if self._zero is not None else 0.0
+        return [*parts, f"{max(now - row.started, 0):.0f} s"]
+
+
+def _follow(row: Row, what: object) -> None:
+    """Keep the row of the agent to which it happened."""
+    match what:
+        case AgentStarted(name=name):
+            row.name = name
+        case ModelCallStarted():
+            row.doing, row.words = (f"thinking over {row.over}" if row.over else "thinking"), 0
+        case TextStreamed(text=text):
+            row.words += text.count(" ")
+            row.doing = f"writing, {counted(row.words, 'word')}" if row.words else "writing"
+        case ModelCallFinished(usage=usage):
+            row.calls, row.usage, row.doing = row.calls + 1, row.usage + usage, ""
+        case ToolStarted(tool=tool) if tool.startswith(_DELEGATES):
+            row.waiting_for += 1
+        case ToolFinished(tool=tool) if tool.startswith(_DELEGATES):
+            row.waiting_for -= 1
+        case ToolStarted(tool=tool, subject=subject):
+            row.doing, row.over = _using(tool, subject)
+        case ToolFinished(tool=tool, problem=problem) if problem:
+            row.over = f"a failed {tool}: {problem}"
+        case Reminded(why=why):
+            row.over = f"a reminder: {why}"
+        case _:
+            pass
+
+
+def _using(tool: str, subject: str) -> tuple[str, str]:
+    """What using a tool is called while it lasts, and while its result is looked at."""
+    if tool == "read":  # its subject is an id, which tells a person nothing
+        return "reading on", "what it read"
+    quoted = f" “{subject}”" if subject else ""
+    return f"{'searching' if tool == 'search' else tool}{quoted}", quoted.strip() or tool
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 call`, `3 calls`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def short(number: int) -> str:
+    """`950`, `12.3k`, `4.5M`."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)

@@ -1,0 +1,140 @@
+"""Views: who watches a run. A live tree on a terminal, plain lines elsewhere, nothing when quiet."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from delegator.events import (
+    DelegationFinished,
+    DelegationStarted,
+    Event,
+    ModelCallFinished,
+    Noticed,
+    Reminded,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from delegator.sanitize import one_line
+from delegator.terminal import streams
+from delegator.terminal.board import short
+
+LONGEST_LINE = 200
+PATIENCE_SECONDS = 1.0
+
+
+class View(Protocol):
+    """Someone who watches a run."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        """Nothing to begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def __call__(self, event: Event) -> None:
+        """Let it pass."""
+
+
+class LineView(QuietView):
+    """One plain line for what matters, for logs and pipes."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
+
+    def __exit__(self, *_: object) -> None:
+        """Set the lines apart from the answer, where both are seen together."""
+        if sys.stderr.isatty():
+            streams.say("")
+
+    def __call__(self, event: Event) -> None:
+        """Print the line of an event, if it has one."""
+        line = _line(event) or (_verbose_line(event) if self._verbose else "")
+        if line:
+            width = streams.size(sys.stderr)[0] if sys.stderr.isatty() else LONGEST_LINE
+            head = f"{event.at:7.2f}s  "
+            streams.say(head + one_line(line, width - len(head)))
+
+
+def _line(event: Event) -> str:
+    match event.what:
+        case DelegationStarted(id=id, name=name, task=task, about=about):
+            return f"{id} {name}{f' (on {about})' if about else ''}: {task}"
+        case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
+            return f"{id} {outcome}{f', {verdict}' if verdict else ''} ({receipt.seconds:.1f} s)"
+        case Reminded(why=why):
+            return f"{event.agent} asked to mend: {why}"
+        case Noticed(text=text):
+            return text
+        case _:
+            return ""
+
+
+def _verbose_line(event: Event) -> str:
+    match event.what:
+        case RunStarted(model=model):
+            return f"run {event.run} with {model}"
+        case ModelCallFinished(n=n, stop=stop, usage=usage, seconds=seconds):
+            tokens = f", {short(usage.total)} tokens" if usage.total else ""
+            return f"{event.agent} call {n}: {stop}{tokens} ({seconds:.1f} s)"
+        case ToolStarted(tool=tool, subject=subject):
+            return f"{event.agent} {tool} {subject}"
+        case ToolFinished(tool=tool, problem=problem) if problem:
+            return f"{event.agent} {tool}: {problem}"
+        case _:
+            return ""
+
+
+def view(*, quiet: bool = False, verbose: bool = False) -> View:
+    """The view that fits: nothing when quiet, a live tree on a terminal, and lines elsewhere or when every step is wanted."""
+    if quiet:
+        return QuietView()
+    if verbose or not streams.is_styled(sys.stderr):
+        return LineView(verbose=verbose)
+    from delegator.terminal.tree import LiveView  # noqa: PLC0415 - imports rich
+
+    return LiveView(sys.stderr)
+
+
+class Progress:
+    """A counter of files for indexing, on a terminal, once it takes longer than a moment."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._shown = ""
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._started = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """So many files have been looked at."""
+        if not self._quiet and time.monotonic() - self._started > PATIENCE_SECONDS:
+            self._write(f"indexing … {done:,} files")
+
+    def end(self) -> None:
+        """Take the counter away."""
+        if self._shown:
+            self._write(" " * len(self._shown))
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        self._shown = text
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)  # noqa: T201 - over itself

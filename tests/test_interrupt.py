@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM: the first cancels, the second raises, and afterwards everything is as it was."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from delegator.interrupt import cancelling, interrupt_on_termination
+from requirements import requirement
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """What the program does at its start; undone."""
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on_termination()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def interrupt(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@requirement("W3")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_interrupt_cancels_and_does_not_raise(number: signal.Signals) -> None:
+    async def go() -> int:
+        cancelled = asyncio.Event()
+        with cancelling(cancelled.set):
+            interrupt(number)
+            await cancelled.wait()
+        return 7
+
+    assert asyncio.run(go()) == 7
+
+
+@requirement("W3")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_second_interrupt_leaves_even_if_the_run_does_not_end(number: signal.Signals) -> None:
+    async def go() -> None:
+        cancelled = asyncio.Event()
+        with cancelling(cancelled.set):
+            interrupt(number)
+            await cancelled.wait()
+            interrupt(number)
+            await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(go())
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_after_the_block_the_handlers_are_those_of_before(number: signal.Signals) -> None:
+    async def go() -> None:
+        before = signal.getsignal(number)
+        with cancelling(lambda: None):
+            assert signal.getsignal(number) is not before
+        assert signal.getsignal(number) is before
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_after_a_cancelled_run_an_interrupt_raises_again(number: signal.Signals) -> None:
+    async def go() -> None:
+        cancelled = asyncio.Event()
+        with cancelling(cancelled.set):
+            interrupt(number)
+            await cancelled.wait()
+        interrupt(number)
+        await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(go())
+
+
+def test_termination_raises_outside_a_run_as_well() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(signal.SIGTERM)
+
+
+def test_in_another_thread_the_block_runs_without_handlers() -> None:
+    async def go() -> bool:
+        with cancelling(lambda: None):
+            return True
+
+    done: list[bool] = []
+    thread = threading.Thread(target=lambda: done.append(asyncio.run(go())))
+    thread.start()
+    thread.join()
+    assert done == [True]

@@ -1,0 +1,304 @@
+"""The chat: a conversation that is kept, runs that can be stopped, findings that a person judges."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from delegator.api import Settings, open_index
+from delegator.outcome import Outcome
+from delegator.repl import Repl
+from messages_api import Exchange, MessagesApi, Reply, Script, Status
+from programs import CONTROLS, MANY_SECONDS, PROGRAM, read_until, run, started
+from requirements import requirement
+from scripts import REVISE
+from serving import NEVER, delegate, have_reviewed, playing, results, role, say
+
+QUESTION = "What is BM25?"
+LEAVE = EOFError()
+STOP = KeyboardInterrupt()
+
+Typed = str | BaseException | Callable[[MessagesApi], Coroutine[Any, Any, None]]
+"""A line, a key that raises, or what is done while the next line is at work."""
+
+
+class Fingers:
+    """A person who types lines, presses Ctrl-C or Ctrl-D, or does something else first."""
+
+    def __init__(self, api: MessagesApi, typed: Sequence[Typed], *, answers: bool = True) -> None:
+        self.answers = answers
+        self.prompts: list[str] = []
+        self._api = api
+        self._typed = list(typed)
+        self._hands = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> "Fingers":
+        await self._hands.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._hands.__aexit__(*error)
+
+    async def __call__(self, prompt: str, /) -> str:
+        self.prompts.append(prompt)
+        while self._typed:
+            match self._typed.pop(0):
+                case str(line):
+                    return line
+                case BaseException() as error:
+                    raise error
+                case act:
+                    self._hands.create_task(act(self._api))
+        raise EOFError
+
+
+def chat(
+    script: Script,
+    docs: Path,
+    *typed: Typed,
+    answers: bool = True,
+    quiet: bool = False,
+) -> tuple[int, MessagesApi, Fingers]:
+    """A chat with a server that plays `script`: its status, what the server saw, what the person was asked."""
+
+    async def go() -> tuple[int, MessagesApi, Fingers]:
+        async with asyncio.timeout(MANY_SECONDS), MessagesApi(script) as api:
+            index = open_index([docs])
+            async with Fingers(api, typed, answers=answers) as person:
+                repl = Repl(Settings(base_url=api.url), index, quiet=quiet, read=person)
+                status = await repl.run()
+            index.close()
+            assert api.script_errors == []
+        return status, api, person
+
+    return asyncio.run(go())
+
+
+def conversation(asked: Exchange) -> list[str]:
+    """The questions of the conversation that a request shows."""
+    told = [result["turns"] for result in results(asked) if "turns" in result]
+    return [turn["question"] for turn in told[0]] if told else []
+
+
+def orchestrator(api: MessagesApi) -> list[Exchange]:
+    return [exchange for exchange in api.exchanges if role(exchange) == "orchestrator"]
+
+
+def interrupt_when(holds: Callable[[MessagesApi], bool]) -> Typed:
+    """Press Ctrl-C as soon as the server has seen something."""
+
+    async def act(api: MessagesApi) -> None:
+        await api.until(lambda: holds(api))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    return act
+
+
+ONE_ANSWER = (delegate(QUESTION), say("BM25 ranks [11]."))
+
+
+def test_a_follow_up_is_shown_the_conversation(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = playing(*ONE_ANSWER, say("As I said."), say("As I said."))
+    status, api, _ = chat(script, docs, QUESTION, "And who made it?")
+    assert status == 0
+    asked = orchestrator(api)
+    assert conversation(asked[0]) == []
+    assert conversation(asked[2]) == [QUESTION]
+    told = [result["turns"] for result in results(asked[2]) if "turns" in result]
+    assert told == [[{"question": QUESTION, "answer": "BM25 ranks."}]]
+    out, err = capsys.readouterr()
+    assert out.startswith('BM25 ranks [1].\n\nSources\n[1] bm25.md:3 "BM25 is a ranking function"')
+    assert "As I said." in out
+    assert re.search(r"^complete · 4 calls · ", err, re.MULTILINE)
+
+
+@requirement("W3")
+def test_ctrl_c_stops_the_run_keeps_what_was_found_and_the_chat_goes_on(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = playing(*ONE_ANSWER, delegate("a"), delegate(NEVER), *ONE_ANSWER)
+    never_asked = interrupt_when(lambda api: len(api.exchanges) == 8)
+    status, api, _ = chat(script, docs, QUESTION, never_asked, "Stopped?", "Third?")
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "The run stopped early: it was cancelled." in out
+    assert out.count("BM25 ranks") == 3
+    assert re.search(r"^cancelled · ", err, re.MULTILINE)
+    assert api.disconnects == 1
+    assert conversation(orchestrator(api)[-1]) == [QUESTION]
+
+
+@pytest.mark.parametrize("fault", [Status(code=401, error_type="authentication_error")])
+def test_a_run_that_fails_is_explained_and_leaves_the_conversation_as_it_was(
+    fault: Reply, docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, api, _ = chat(playing(*ONE_ANSWER, fault, *ONE_ANSWER), docs, QUESTION, "b?", "c?")
+    _, err = capsys.readouterr()
+    assert status == 0
+    assert "delegator: The model server refused the credentials. (HTTP 401)\n" in err
+    assert conversation(orchestrator(api)[-1]) == [QUESTION]
+
+
+def test_clear_forgets_the_conversation(docs: Path) -> None:
+    status, api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, QUESTION, "/clear", "b?")
+    assert status == 0
+    assert conversation(orchestrator(api)[-1]) == []
+
+
+def test_commands_are_answered_beside_the_conversation(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ("/help", "/agents", QUESTION, "/cost", "/x\x1b[2J y", "", "   ", "/exit", "unasked")
+    status, api, _ = chat(playing(*ONE_ANSWER), docs, *lines)
+    out, err = capsys.readouterr()
+    assert (status, len(orchestrator(api))) == (0, 2)
+    assert "/clear   forget the conversation" in err
+    assert "\nresearcher\n" in err
+    assert "1 run · 480 tokens\n" in err
+    assert "There is no command /x[2J; /help lists them." in err
+    assert out.startswith("BM25 ranks [1].")
+
+
+def test_ctrl_c_twice_at_the_prompt_leaves_and_once_does_not(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chat(playing(), docs, STOP, STOP, "unasked")[0] == 130
+    assert capsys.readouterr().err.count("Ctrl-C again, or Ctrl-D, leaves.") == 1
+    assert chat(playing(), docs, STOP, "", STOP, "/quit", STOP)[0] == 0
+    assert capsys.readouterr().err.count("Ctrl-C again, or Ctrl-D, leaves.") == 2
+
+
+def test_a_question_that_is_refused_ends_nothing(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, api, _ = chat(playing(*ONE_ANSWER), docs, "why? " * 50_000, QUESTION)
+    err = capsys.readouterr().err
+    assert (status, len(orchestrator(api))) == (0, 2)
+    assert "delegator: the question has 249,999 characters; at most 200,000 are taken\n" in err
+
+
+def test_a_quiet_chat_prints_answers_only(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat(playing(*ONE_ANSWER), docs, QUESTION, quiet=True)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("BM25 ranks [1].")
+
+
+LOW = (delegate(QUESTION), have_reviewed("D1"), say("BM25 ranks [11]."))
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (("a",), [QUESTION]),
+        (("?", "", "Accept"), [QUESTION]),
+        (("d",), []),
+        ((STOP,), []),
+        (("r", STOP), []),
+    ],
+    ids=["accept", "asked again", "drop", "Ctrl-C", "Ctrl-C at the hint"],
+)
+def test_a_person_says_whether_a_low_finding_stays_in_the_conversation(
+    typed: tuple[Typed, ...], kept: list[str], docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = playing(*LOW, *ONE_ANSWER, review=REVISE)
+    status, api, person = chat(script, docs, QUESTION, *typed, "Next?")
+    assert status == 0
+    assert "Needs review\nD1 What is BM25? (revise, 2/5): Say who" in capsys.readouterr().out
+    assert conversation(orchestrator(api)[-1]) == kept
+    assert "[a/r/d]" in person.prompts[1]
+
+
+def test_a_low_finding_can_be_tried_again_with_a_hint(docs: Path) -> None:
+    script = playing(*LOW, *ONE_ANSWER, *ONE_ANSWER, review=REVISE)
+    _, api, _ = chat(script, docs, QUESTION, "r", "Look at k1.", "Next?")
+    again, following = orchestrator(api)[3], orchestrator(api)[-1]
+    hinted = f"{QUESTION}\n\nHint: Look at k1."
+    assert again.body["messages"][0]["content"][0]["text"] == hinted
+    assert conversation(again) == []
+    assert conversation(following) == [hinted]
+
+
+def test_a_pipe_is_not_asked_about_low_findings(docs: Path) -> None:
+    script = playing(*LOW, *ONE_ANSWER, review=REVISE)
+    _, api, person = chat(script, docs, QUESTION, "Next?", answers=False)
+    assert conversation(orchestrator(api)[-1]) == [QUESTION]
+    assert len(person.prompts) == 3
+
+
+def test_only_answers_become_part_of_a_conversation() -> None:
+    from delegator.repl.repl import _KEPT  # noqa: PLC0415
+
+    lost = {Outcome.CANCELLED, Outcome.FAILED, Outcome.REFUSED, Outcome.CONTRACT_FAILED, Outcome.QUARANTINED}  # fmt: skip
+    assert set(Outcome) - lost == _KEPT
+
+
+# The whole program
+
+
+def test_questions_can_be_piped_in(docs: Path) -> None:
+    lines = b"What is BM25?\n\n/nope\nHow is gr\xffeen tea\x1b[2J brewed?"
+    status, out, err = run("chat", "--offline", "--docs", str(docs), stdin=lines)
+    assert status == 0
+    assert CONTROLS.findall(out + err) == []
+    assert "BM25 is a ranking function" in out
+    assert "Green tea is brewed at 80 degrees" in out
+    assert err.startswith("delegator 0.1.0 · offline · 2 documents · /help\n")
+
+
+def test_an_interrupt_ends_a_piped_chat_that_waits_for_a_line(docs: Path) -> None:
+    arguments = ("chat", "--offline", "--docs", str(docs))
+    with started(*arguments, stdin=subprocess.PIPE) as process:
+        read_until(process.stderr, "/help")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(MANY_SECONDS) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().decode().strip() == "delegator: interrupted"
+
+
+@pytest.fixture
+def terminal(docs: Path, tmp_path: Path) -> Iterator[Any]:
+    """An offline chat in a terminal of 60 columns, at its first prompt."""
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    child = pexpect.spawn(
+        PROGRAM[0],
+        [*PROGRAM[1:], "chat", "--offline", "--docs", str(docs)],
+        dimensions=(24, 60),
+        env={**environment, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        cwd=str(tmp_path),
+        encoding="utf-8",
+        timeout=MANY_SECONDS,
+    )
+    child.expect("›")
+    yield child
+    child.close(force=True)
+
+
+def test_a_chat_in_a_terminal(terminal: Any) -> None:
+    terminal.send("What is BM25?\r")
+    terminal.expect("D1 researcher")
+    terminal.expect("Sources")
+    terminal.expect(r"\[1\].*bm25.md:3")
+    terminal.expect("complete · ")
+    terminal.expect("›")
+    terminal.send("\x03")
+    terminal.expect("Ctrl-C again, or Ctrl-D, leaves.")
+    terminal.expect("›")
+    pasted = "How is\ngreen tea\x1b[31m\nbrewed?"
+    terminal.send(f"\x1b[200~{pasted}\x1b[201~\r")
+    terminal.expect("Green tea is brewed at 80 degrees")
+    terminal.expect("complete · ")
+    terminal.expect("›")
+    terminal.send("\x04")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
