@@ -1,16 +1,19 @@
 """What there is, as text or JSON: agents, and what a refresh of an index found."""
 
 import json
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from delegator.agents import AGENT_LIMITS, Agent, shipped
+from delegator.agents.agent import fields_of
 from delegator.api import staffed
 from delegator.knowledge import Refreshed
 from delegator.sanitize import for_terminal, one_line
 
-WIDTH = 78
+WIDEST = 78
+"""Columns of a paragraph, where the terminal has so many."""
 
 
 def agents_json(own: Iterable[Agent]) -> str:
@@ -63,11 +66,11 @@ def _paragraph(agent: Agent) -> str:
         ("limits ", limits),
         ("report ", report),
     ]
-    lines = [agent.name]
+    lines, width = [agent.name], min(WIDEST, shutil.get_terminal_size().columns - 1)
     for head, text in rows:
         indent = "  " + head
         lines += textwrap.wrap(
-            for_terminal(text), WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent)
+            for_terminal(text), width, initial_indent=indent, subsequent_indent=" " * len(indent)
         )
     return "\n".join(lines)
 
@@ -75,9 +78,9 @@ def _paragraph(agent: Agent) -> str:
 def _shape(schema: Mapping[str, Any]) -> str:
     """A schema in one line: `answer, claims [text, source, quote], confidence low|medium|high`."""
     parts = []
-    for name, sub in schema.get("properties", {}).items():
-        inner = sub.get("items", {}).get("properties") or sub.get("properties")
-        if inner:
+    for name, given in fields_of(schema).items():
+        sub = given if isinstance(given, Mapping) else {}  # `true` is a schema too
+        if inner := fields_of(sub.get("items")) or fields_of(sub):
             parts.append(f"{name} [{', '.join(inner)}]")
         elif "enum" in sub:
             parts.append(f"{name} {'|'.join(map(str, sub['enum']))}")

@@ -1,10 +1,12 @@
 """`delegator.toml` in the working directory: the same settings as on the command line, by the same names."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from delegator.errors import ConfigError
+from delegator.sanitize import one_line
 from delegator.schema import Schema
 
 NAME = "delegator.toml"
@@ -49,9 +51,14 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{NAME} is not valid TOML", hint=str(error)) from error
     if isinstance(values.get("docs"), str):
         values["docs"] = [values["docs"]]
-    for name in values:
+    for name, value in values.items():
         if name not in _PROPERTIES:
-            raise ConfigError(f"{NAME}: there is no setting {name}", hint=f"Settings: {_KNOWN}.")
+            raise ConfigError(
+                f"{NAME}: there is no setting {one_line(name, 40)}", hint=f"Settings: {_KNOWN}."
+            )
+        if isinstance(value, float) and (name != "max_seconds" or not math.isfinite(value)):
+            # JSON Schema takes 5.0 for an integer, and lets a NaN through every bound
+            raise ConfigError(f"{NAME}: {name} cannot be {value}", hint=f"In {path}.")
     problems = Schema(_SCHEMA, name=NAME).problems(values)
     if problems:
         raise ConfigError(f"{NAME}: {problems[0].removeprefix('$.')}", hint=f"In {path}.")

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -22,7 +22,10 @@ from delegator.trust import Label, untrusted
 MAX_RESULT_CHARACTERS = 24_000
 """The strings of a tool's result hold this many characters at most, all together."""
 MAX_RESULT_ITEMS = 500
+MAX_DEPTH = 12
+_LARGEST_NUMBER = 1e300
 READ_CHARACTERS = 6_000
+READ_PASSAGES = 16
 MAX_HITS = 8
 
 
@@ -76,7 +79,8 @@ def search_tool(library: Library) -> Tool:
     """`search(query, limit)`: the passages that match some words best."""
 
     async def run(call: Call) -> ToolOutput:
-        hits = library.search(call.input["query"], call.input.get("limit", 5))
+        limit = int(call.input.get("limit", 5))  # JSON Schema takes 5.0 for an integer
+        hits = library.search(call.input["query"], limit)
         return _passages([hit.passage for hit in hits], "hits")
 
     return Tool(
@@ -102,14 +106,14 @@ def read_tool(library: Library) -> Tool:
     """`read(id)`: a passage and what follows it in its document."""
 
     async def run(call: Call) -> ToolOutput:
-        found = library.following(call.input["id"], 16)
+        found = library.following(call.input["id"], READ_PASSAGES + 1)
         if not found:
             raise ToolRejected("no passage has this id; use an id exactly as search returned it")
         shown: list[Passage] = []
         size = 0
         for passage in found:
             size += len(passage.text)
-            if shown and size > READ_CHARACTERS:
+            if shown and (size > READ_CHARACTERS or len(shown) == READ_PASSAGES):
                 return _passages(shown, "passages", next=passage.id)
             shown.append(passage)
         return _passages(shown, "passages")
@@ -142,22 +146,58 @@ def _passages(passages: list[Passage], key: str, **more: str) -> ToolOutput:
     )
 
 
-def capped(value: object, room: list[int] | None = None, depth: int = 12) -> object:
-    """`value` as JSON data of bounded size: long strings and lists are cut and say so."""
+def capped(value: object, room: list[int] | None = None, depth: int = MAX_DEPTH) -> object:
+    """`value` as JSON data of bounded size: what is too long, too many or too deep is cut and says so."""
     room = [MAX_RESULT_CHARACTERS] if room is None else room
     match value:
-        case None | bool() | int() | float():
+        case None | bool():
+            room[0] -= 1
             return value
-        case Mapping() if depth:
-            items = list(value.items())[:MAX_RESULT_ITEMS]
-            return {capped_text(str(k), room): capped(v, room, depth - 1) for k, v in items}
-        case list() | tuple() | set() | frozenset() if depth:
-            items = list(value)
-            kept = [capped(v, room, depth - 1) for v in items[:MAX_RESULT_ITEMS] if room[0] > 0]
-            cut = len(items) - len(kept)
-            return [*kept, f"[{cut} more left out]"] if cut else kept
+        case int() | float() if abs(value) < _LARGEST_NUMBER:  # a NaN is not
+            room[0] -= len(str(value))
+            return value
+        case Mapping() | list() | tuple() | set() | frozenset() if not depth:
+            return capped_text("[nested too deep]", room)
+        case Mapping():
+            return _capped_items(value, room, depth - 1)
+        case list() | tuple() | set() | frozenset():
+            return _capped_list(value, room, depth - 1)
         case _:
-            return capped_text(value if isinstance(value, str) else str(value), room)
+            return capped_text(_said(value), room)
+
+
+def _capped_items(value: Mapping[Any, object], room: list[int], depth: int) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for n, (key, item) in enumerate(value.items()):
+        if n == MAX_RESULT_ITEMS or room[0] <= 0:
+            kept["[left out]"] = f"{len(value) - n} more"
+            break
+        kept[capped_text(_said(key), room)] = capped(item, room, depth)
+    room[0] -= 1
+    return kept
+
+
+def _capped_list(value: Collection[object], room: list[int], depth: int) -> list[object]:
+    kept: list[object] = []
+    for n, item in enumerate(value):
+        if n == MAX_RESULT_ITEMS or room[0] <= 0:
+            kept.append(f"[{len(value) - n} more left out]")
+            break
+        kept.append(capped(item, room, depth))
+    room[0] -= 1
+    return kept
+
+
+def _said(value: object) -> str:
+    """Whatever it is as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", errors="replace")
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a tool is foreign code, and so is what it returns
+        return f"<{type(value).__name__}>"
 
 
 def capped_text(text: str, room: list[int]) -> str:
@@ -202,12 +242,21 @@ def tool(function: Callable[..., Any]) -> Tool:
 
 
 def _input_schema(function: Callable[..., Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError) as error:
+        raise ConfigError(
+            f"tool {function.__name__} has a type hint that cannot be resolved",
+            hint="Name types that can be imported from the tool's module.",
+        ) from error
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ConfigError(f"tool {function.__name__} takes *args or **kwargs")
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(
+                f"tool {function.__name__} takes *args, **kwargs or positional-only parameters",
+                hint="Give each parameter a name that a model can use.",
+            )
         properties[parameter.name] = _type_schema(
             hints.get(parameter.name), f"{function.__name__}.{parameter.name}"
         )
@@ -233,7 +282,7 @@ def _type_schema(hint: object, place: str) -> dict[str, Any]:
     if hint in _SCALARS:
         return _SCALARS[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
+    if origin is Literal and all(arg is None or isinstance(arg, str | int) for arg in args):
         return {"enum": list(args)}
     if origin is list and args:
         return {"type": "array", "maxItems": 100, "items": _type_schema(args[0], place)}

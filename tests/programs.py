@@ -66,12 +66,24 @@ def read_until(stream: IO[bytes] | None, word: str) -> str:
     raise AssertionError(msg)
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Signals as in the foreground, even if the tests run in the background, where a shell ignores Ctrl-C.
+
+    SIGTERM does nothing: a program that forgets to handle it fails its test, and does not end pytest.
+    """
+    before = [
+        (signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+        (signal.SIGTERM, signal.signal(signal.SIGTERM, lambda *_: None)),
+    ]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Main]:
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
     """The program's `main`, run in this process: exit status, stdout, stderr."""
-    before = signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # a program that forgets it fails, not pytest
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["delegator", *arguments])
@@ -81,5 +93,4 @@ def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call

@@ -21,7 +21,7 @@ from messages_api import MISSING, PING, Answer, Exchange, WrongUsage, text, thin
 from requirements import requirement
 
 ASKED = Exchange(path="/v1/messages", headers={}, body={"stream": True}, raw=b"", n=0)
-UNSURE_STOPS = ["end_turn", "max_tokens", "stop_sequence", "pause_turn", "refusal", "brand_new"]
+UNSURE_STOPS = ["max_tokens", "stop_sequence", "pause_turn", "refusal", "brand_new"]
 CALL = tool_use("search", {"query": "BM25", "limit": 3}, id="toolu_a")
 OTHER = tool_use("read", {"id": "p1"}, id="toolu_b")
 REDACTED = {"type": "redacted_thinking", "data": "EmwKAhgBEgy3va=="}
@@ -253,11 +253,13 @@ def test_a_call_is_announced_when_the_next_block_starts_and_not_when_it_ends() -
     assert announced(accumulator.feed(events[next_start])) == [from_wire(CALL)]
 
 
-def test_the_last_call_is_announced_when_the_model_stops_for_it() -> None:
-    *events, delta, _ = stream_of(CALL, stop_reason="tool_use")
+@pytest.mark.parametrize("stop", ["tool_use", "end_turn"])
+def test_the_last_call_is_announced_when_the_model_stops_by_itself(stop: str) -> None:
+    *events, delta, _ = stream_of(CALL, stop_reason=stop)
     accumulator = Accumulator(prompt_characters=0)
     assert [made for event in events for made in accumulator.feed(event)] == []
     assert announced(accumulator.feed(delta)) == [from_wire(CALL)]
+    assert accumulator.reply().content == (from_wire(CALL),)
 
 
 @pytest.mark.parametrize("stop", UNSURE_STOPS)

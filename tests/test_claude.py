@@ -4,14 +4,15 @@ import asyncio
 import gzip
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anthropic
 import httpx2
 import pytest
+from anthropic._streaming import ServerSentEvent, SSEDecoder
 
 from delegator.budget import Usage
 from delegator.errors import ConfigError, Fault, ModelError
@@ -371,6 +372,17 @@ def test_a_proxy_is_not_asked_for_a_server_on_this_machine(
     assert authorization() == "Bearer none"
 
 
+def test_a_proxy_is_asked_for_a_server_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> str:
+        async with asyncio.timeout(MANY_SECONDS), MessagesApi(_script(HELLO)) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            async with Claude(base_url="http://models.invalid") as model:
+                await events_of(model, request())
+            return proxy.exchanges[0].path
+
+    assert asyncio.run(run()) == "http://models.invalid/v1/messages"
+
+
 @requirement("wire")
 def test_without_any_key_the_fault_is_the_credentials(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -385,6 +397,20 @@ def test_without_any_key_the_fault_is_the_credentials(
     with pytest.raises(ModelError) as caught:
         asyncio.run(run())
     assert caught.value.fault is Fault.AUTH
+
+
+def test_credentials_that_can_not_be_fetched_are_the_fault() -> None:
+    def provider(**_: object) -> NoReturn:
+        raise anthropic.CredentialsError("no token")
+
+    async def run() -> None:
+        client = anthropic.AsyncAnthropic(credentials=provider, max_retries=0)
+        async with Claude(client=client) as model:
+            await events_of(model, request())
+
+    with pytest.raises(ModelError) as caught:
+        asyncio.run(run())
+    assert (caught.value.fault, caught.value.detail) == (Fault.AUTH, "no token")
 
 
 @requirement("T7")
@@ -511,12 +537,35 @@ def test_a_stream_that_only_claims_to_be_compressed_is_malformed() -> None:
     assert failed(zipped(b"event: ping\n\n")).fault is Fault.MALFORMED
 
 
+def scrambled(data: bytes) -> bytes:
+    return bytes(byte ^ 0x55 for byte in data)
+
+
+class Scrambled(SSEDecoder):
+    """What a cloud's client has in place of the SDK's decoder."""
+
+    async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
+        plain = (scrambled(chunk) async for chunk in iterator)
+        async for event in super().aiter_bytes(plain):
+            yield event
+
+
+class CloudClient(anthropic.AsyncAnthropic):
+    def _make_sse_decoder(self) -> SSEDecoder:
+        return Scrambled()
+
+
 def test_frames_that_only_the_sdk_reads_are_left_to_it() -> None:
     answer = Answer(content=(thinking("hm", "sig"), REDACTED, text("words"), CALL))
 
+    def framed(asked: Exchange) -> Reply:
+        body = scrambled(b"".join(map(answer.sse, answer.events(asked))))
+        headers = {"content-type": "application/vnd.amazon.eventstream"}
+        return Status(code=200, error_type="", body=body, headers=headers)
+
     async def run() -> tuple[list[ModelEvent], str]:
-        async with asyncio.timeout(MANY_SECONDS), MessagesApi(_script(answer)) as api:
-            client = anthropic.AsyncAnthropic(api_key="key", base_url=api.url, max_retries=0)
+        async with asyncio.timeout(MANY_SECONDS), MessagesApi(framed) as api:
+            client = CloudClient(api_key="key", base_url=api.url, max_retries=0)
             async with Claude("bedrock:claude-x", client=client) as model:
                 return await events_of(model, request()), api.exchanges[0].body["model"]
 
@@ -642,6 +691,25 @@ def test_every_broken_reply_is_named(reply: Reply, fault: Fault) -> None:
 def test_silence_is_named_wherever_it_falls_before_the_end(after: int) -> None:
     short = httpx2.Timeout(MANY_SECONDS, read=0.1)
     assert failed(Silence(answer=HELLO, after=after), timeout=short).fault is Fault.SILENT
+
+
+@requirement("W5")
+def test_a_server_that_never_answers_is_silent() -> None:
+    short = httpx2.Timeout(MANY_SECONDS, read=0.1)
+    assert failed(_never, timeout=short).fault is Fault.SILENT
+
+
+async def _never(_asked: Exchange) -> Reply:
+    await asyncio.Event().wait()
+    return HELLO
+
+
+def test_a_server_that_does_not_even_accept_a_connection_is_unreachable() -> None:
+    async def refuse(asked: httpx2.Request) -> NoReturn:
+        raise httpx2.ConnectTimeout("too long", request=asked)
+
+    transport = httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
+    assert failed(HELLO, http_client=transport).fault is Fault.UNREACHABLE
 
 
 def test_a_server_that_is_not_there_is_unreachable() -> None:
@@ -779,6 +847,18 @@ def test_cancelling_a_call_closes_its_connection_at_once() -> None:
         return api.in_flight
 
     assert on_loopback(Silence(answer=HELLO, after=3), use) == 0
+
+
+@requirement("W3")
+def test_cancelling_a_call_that_got_no_answer_yet_closes_its_connection_at_once() -> None:
+    async def use(model: Claude, api: MessagesApi) -> int:
+        task = asyncio.create_task(events_of(model, request()))
+        await api.until(lambda: api.in_flight == 1)
+        task.cancel()
+        await api.until(lambda: api.disconnects == 1)
+        return api.in_flight
+
+    assert on_loopback(_never, use) == 0
 
 
 def test_cancelling_a_call_leaves_the_others_alone() -> None:

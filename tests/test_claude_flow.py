@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ MANY_SECONDS = 30.0
 """Nothing here takes so long: a test that does hangs."""
 
 Spoil = Callable[[Answer], Reply]
+LINES = [
+    "plan",
+    "have reviewed",
+    "revise",
+    "answer",
+    *(f"{line} {task}" for line in ("search", "report", "review") for task in (BM25, K1, TEA)),
+]
 
 
 @dataclass(kw_only=True)
@@ -286,6 +293,11 @@ def test_cancelling_a_run_closes_every_connection_and_keeps_what_is_finished(doc
     assert [citation.quote for citation in answer.citations] == list(QUOTE.values())
 
 
+def test_a_server_that_says_end_turn_after_every_call_is_understood(docs: Path) -> None:
+    answer, _ = play(docs, dict.fromkeys(LINES, lambda good: replace(good, stop_reason="end_turn")))
+    assert (answer.outcome, len(answer.delegations)) == (Outcome.COMPLETE, 8)
+
+
 # --- the wire breaks
 
 
@@ -404,16 +416,8 @@ def test_wrong_usage_blocks_change_nothing_but_the_bill(docs: Path) -> None:
     assert answer.usage.input_tokens > sum(len(e.raw) for e in api.exchanges) / 4
 
 
-LINES = [
-    "plan",
-    "have reviewed",
-    "revise",
-    "answer",
-    *(f"{line} {task}" for line in ("search", "report", "review") for task in (BM25, K1, TEA)),
-]
-
 SILENT: Spoil = lambda good: Silence(answer=good, after=3)  # noqa: E731 - named for its type
-SHORT = Limits(seconds=3.0)
+SHORT = Limits(seconds=4.0)
 
 
 @requirement("W5")

@@ -134,6 +134,12 @@ def test_a_number_that_json_does_not_have_is_no_number(value: str) -> None:
     refused(f'{{"answer": "a", "size": {value}}}')
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_text_with_what_only_python_takes_for_json_is_no_json(value: str) -> None:
+    with pytest.raises(HandoffRejected, match="valid JSON"):
+        parse(f'{{"size": {value}}}')
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_json_does_not_have_is_none_in_an_object_either(value: float) -> None:
     assert refused({"answer": "a", "size": value}).problems == ("$.size: type number",)

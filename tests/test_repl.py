@@ -16,10 +16,12 @@ from delegator.api import Settings, open_index
 from delegator.outcome import Outcome
 from delegator.repl import Repl
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
-from programs import CONTROLS, MANY_SECONDS, PROGRAM, read_until, run, started
+from programs import CONTROLS, MANY_SECONDS, PROGRAM, interruptible, read_until, run, started
 from requirements import requirement
 from scripts import REVISE
 from serving import NEVER, delegate, have_reviewed, playing, results, role, say
+
+__all__ = ["interruptible"]
 
 QUESTION = "What is BM25?"
 LEAVE = EOFError()
@@ -203,9 +205,10 @@ LOW = (delegate(QUESTION), have_reviewed("D1"), say("BM25 ranks [11]."))
         (("?", "", "Accept"), [QUESTION]),
         (("d",), []),
         ((STOP,), []),
+        ((LEAVE,), []),
         (("r", STOP), []),
     ],
-    ids=["accept", "asked again", "drop", "Ctrl-C", "Ctrl-C at the hint"],
+    ids=["accept", "asked again", "drop", "Ctrl-C", "Ctrl-D", "Ctrl-C at the hint"],
 )
 def test_a_person_says_whether_a_low_finding_stays_in_the_conversation(
     typed: tuple[Typed, ...], kept: list[str], docs: Path, capsys: pytest.CaptureFixture[str]

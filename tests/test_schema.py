@@ -106,6 +106,8 @@ def test_every_missing_field_is_named_once() -> None:
 def test_only_the_first_few_problems_are_told() -> None:
     many = Schema(closed(list={"type": "array", "items": {"type": "string"}}), name="many")
     assert len(many.problems({"list": list(range(100))})) == MAX_PROBLEMS
+    missing = Schema({**closed(), "required": list("abcdefgh")}, name="missing")
+    assert len(missing.problems({})) == MAX_PROBLEMS
 
 
 def test_a_value_that_fits_has_no_problems() -> None:

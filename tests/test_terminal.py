@@ -399,6 +399,7 @@ ANSWER = """\
 
 - The first point is long enough to be wrapped at sixty columns, below its own first word.
   12. A numbered one, indented, which is long enough to be wrapped as well, one hopes.
+    - A third level, indented by four, is no code and is wrapped like the others above.
 > A quoted remark that is long enough to be wrapped, with its mark only in front.
 
 | a | table that is wider than the page and stays as it is written in the answer |
@@ -421,6 +422,8 @@ no reward model [1]. That is doubted [2: unverified] here.
   columns, below its own first word.
   12. A numbered one, indented, which is long enough to be
       wrapped as well, one hopes.
+    - A third level, indented by four, is no code and is
+      wrapped like the others above.
 > A quoted remark that is long enough to be wrapped, with
   its mark only in front.
 
@@ -599,7 +602,10 @@ def test_no_color_means_no_escape_sequence_and_still_a_wrapped_answer(spawn: Any
 
 
 def test_an_error_is_wrapped_below_itself(spawn: Any) -> None:
-    child = spawn("ask", "--agents", "nowhere/" + "x" * 20, "q")
+    child = spawn("ask", "--agents", " ".join(["nowhere"] * 9), "q")
     child.expect(pexpect.EOF)
-    assert "delegator: no such folder: nowhere/xxx" in child.before
-    assert "\r\n           --agents takes a folder" in child.before
+    assert child.before.replace("\r", "") == snapshot("""\
+delegator: no such folder: nowhere nowhere nowhere nowhere
+           nowhere nowhere nowhere nowhere nowhere
+           --agents takes a folder of .md files.
+""")

@@ -54,12 +54,18 @@ class Agent:
                 hint="Use lower-case letters, digits, - and _, starting with a letter.",
             )
         if not self.prompt.strip():
-            raise ConfigError(f"agent {self.name} has no prompt")
+            raise ConfigError(
+                f"agent {self.name} has no prompt",
+                hint="Say in it what the agent is to do, and how.",
+            )
+        if self.output_schema.get("type") != "object":
+            raise ConfigError(
+                f"the output schema of agent {self.name} is not that of an object",
+                hint='Its "type" must be "object".',
+            )
         _ = self.schema
-        if (
-            self.cites
-            and self.output_schema["properties"]["claims"].get("maxItems", 99) > MAX_CLAIMS
-        ):
+        most = self.output_schema["properties"]["claims"].get("maxItems") if self.cites else 0
+        if not isinstance(most, int) or most > MAX_CLAIMS:
             raise ConfigError(
                 f"agent {self.name} may report too many claims",
                 hint=f"Set maxItems of claims to {MAX_CLAIMS} or less in its output_schema.",
@@ -78,10 +84,17 @@ class Agent:
     @property
     def reviews(self) -> bool:
         """Whether it judges findings: its report has a score and a verdict."""
-        return {"score", "verdict"} <= set(self.output_schema.get("properties", {}))
+        return {"score", "verdict"} <= fields_of(self.output_schema).keys()
 
     @property
     def cites(self) -> bool:
         """Whether its report holds claims with quotes that code can check."""
-        claims = self.output_schema.get("properties", {}).get("claims", {})
-        return {"text", "source", "quote"} <= set(claims.get("items", {}).get("properties", {}))
+        claims = fields_of(self.output_schema).get("claims")
+        items = claims.get("items") if isinstance(claims, Mapping) else None
+        return {"text", "source", "quote"} <= fields_of(items).keys()
+
+
+def fields_of(schema: object) -> Mapping[str, Any]:
+    """The fields that a schema gives an object; none if it describes something else."""
+    fields = schema.get("properties") if isinstance(schema, Mapping) else None
+    return fields if isinstance(fields, Mapping) else {}

@@ -234,6 +234,8 @@ def _fail(error: Exception, text: str, hint: str = "", *, status: int = FAILED) 
     if {"-v", "--verbose"} & set(sys.argv):
         import traceback  # noqa: PLC0415
 
-        streams.say("".join(traceback.format_exception(error)))
+        from delegator.sanitize import for_terminal  # noqa: PLC0415
+
+        streams.say(for_terminal("".join(traceback.format_exception(error))))
     streams.problem(text, hint)
     raise SystemExit(status) from None

@@ -225,14 +225,14 @@ class Index:
         """Whether the file is in the index now."""
         if known and known.still(file):
             return True
-        read_ns = time.time_ns()
+        path, read_ns = Path(file.path), time.time_ns()
         try:
-            data = read_text_bytes(file.path)
+            data = read_text_bytes(path)
             now = _Known(file.size, file.mtime_ns, read_ns, hashlib.sha256(data).hexdigest())
             if known and known.sha256 == now.sha256:
                 self._touch(file.name, now)
                 return True
-            document = read_document(file.path, data)
+            document = read_document(path, data)
         except OSError:
             stats.skipped["unreadable"] += 1
             return False

@@ -108,13 +108,13 @@ def read_document(path: Path, data: bytes) -> Document:
 def _plain(text: str, *, markdown: bool) -> tuple[Line, ...]:
     """Headings are lines with a rule below them and, in Markdown, lines that start with # outside of fenced code."""
     raw = text.split("\n")
-    rules = [*map(_is_rule, raw), False]
+    rules = [line[:1] in _RULERS and _is_rule(line) for line in raw]
+    fences = markdown and any(fence in text for fence in _FENCES)
     lines: list[Line] = []
     fence = ""
     above = Line(0, "")
     for i, line in enumerate(raw):
-        mark = _fence(line) if markdown and not above.heading else ""
-        heading = ""
+        mark = _fence(line) if fences and not above.heading else ""
         if fence or mark:
             fence = "" if mark == fence else fence or mark
             above = Line(i + 1, line)
@@ -123,16 +123,15 @@ def _plain(text: str, *, markdown: bool) -> tuple[Line, ...]:
         elif markdown and line.startswith("#") and (heading := _after_hashes(line)):
             above = Line(i + 1, heading, heading=True)
         else:
-            above = Line(i + 1, line, heading=rules[i + 1] and _underlined(line, raw[i + 1]))
+            ruled = i + 1 < len(raw) and rules[i + 1] and _underlined(line, raw[i + 1])
+            above = Line(i + 1, line, heading=ruled)
         lines.append(above)
     return tuple(lines)
 
 
 def _is_rule(line: str) -> bool:
-    if line[:1] not in _RULERS:
-        return False
     mark = line.rstrip()
-    return len(mark) >= _SHORTEST_RULE and not mark.strip(mark[0])
+    return len(mark) >= _SHORTEST_RULE and mark[0] in _RULERS and not mark.strip(mark[0])
 
 
 def _fence(line: str) -> str:
@@ -148,7 +147,7 @@ def _after_hashes(line: str) -> str:
         return ""
     words = words.strip()
     closed = words.rstrip("#")
-    return closed.rstrip() if closed[-1:].isspace() else words
+    return closed.rstrip() if not closed or closed[-1].isspace() else words
 
 
 def _underlined(line: str, below: str) -> bool:

@@ -1,7 +1,7 @@
 """A stream of Messages API events into model events: text as it comes, tool calls when they are sure, the reply at the end.
 
 The end of a tool call's block does not prove that the call is complete: a reply cut by `max_tokens` closes its last block too.
-A call counts as made when another block starts, or when the stop reason says `tool_use`.
+A call counts as made when another block starts, or when the model stopped by itself.
 """
 
 import re
@@ -33,6 +33,8 @@ _GROWING = {
     "input_json_delta": "partial_json",
 }
 _STOP_NAME = re.compile(r"[a-z_]{1,48}")
+_BY_ITSELF = ("tool_use", "end_turn")
+"""Some servers (vLLM and LiteLLM among them) say `end_turn` after a call: it is as complete as one that ends in `tool_use`."""
 _CHARACTERS_PER_TOKEN = 3
 """A cautious guess, used only where a server reports no usable number."""
 
@@ -147,7 +149,7 @@ class Accumulator:
             self._close(index)
         self._stop = stop or self._stop
         self._take_usage(usage)
-        if self._stop == "tool_use":
+        if self._stop in _BY_ITSELF:
             yield from self._sure()
 
     def _counted(self, part: object) -> str:

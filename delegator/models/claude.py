@@ -45,7 +45,6 @@ _CREDENTIALS = (
     "ANTHROPIC_FEDERATION_RULE_ID",
 )
 _STATUS = {
-    400: Fault.BAD_REQUEST,
     401: Fault.AUTH,
     402: Fault.SPEND_LIMIT,
     403: Fault.AUTH,
@@ -64,7 +63,7 @@ class Claude:
     `model` may name a cloud: `bedrock:ID`, `vertex:ID`, `foundry:ID` use that cloud's own credentials.
 
     Raises:
-        ConfigError: The cloud's client cannot be made (a missing extra, missing settings).
+        ConfigError: The client cannot be made: a missing extra, no URL, a profile or a proxy that does not work.
     """
 
     def __init__(self, model: str = "", *, base_url: str = "", client: Any = None) -> None:
@@ -219,6 +218,8 @@ def _loopback(host: str) -> bool:
 
 def _model_error(error: anthropic.AnthropicError) -> ModelError:
     match error:
+        case anthropic.APITimeoutError(__cause__=httpx2.ConnectTimeout()):
+            return ModelError(Fault.UNREACHABLE)
         case anthropic.APITimeoutError():
             return ModelError(Fault.SILENT)
         case anthropic.APIConnectionError(__cause__=httpx2.LocalProtocolError()):

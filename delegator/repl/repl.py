@@ -1,5 +1,7 @@
 """The loop of `delegator chat`. A run that is cancelled or fails leaves the conversation as it was."""
 
+import sys
+
 from delegator import __version__
 from delegator.answer import Answer
 from delegator.api import Settings, checked_question, opened
@@ -108,6 +110,8 @@ class Repl:
         self._runs += 1
         self._usage += answer.usage
         answers.show(answer)
+        if not sys.stdout.isatty():
+            streams.put("")  # between this answer and the next one
         if not self._quiet:
             answers.sum_up(answer)
         if answer.outcome is not Outcome.CANCELLED:  # who did it knows why

@@ -18,7 +18,7 @@ WIDEST = 96
 """Columns: longer lines are hard to read."""
 QUOTE_CHARACTERS = 240
 _FENCE = re.compile(r"\s*(```|~~~)")
-_VERBATIM = re.compile(r"\s*\|| {4,}\S")
+_VERBATIM = re.compile(r"\s*\|| {4,}(?![-*+•] |\d+[.)] )\S")
 """Tables and indented code: their line ends mean something."""
 _LINE = re.compile(r"( *)(#{1,6} +|[-*+•] +|\d{1,3}[.)] +|> ?)?(.*)")
 _SPAN = re.compile(

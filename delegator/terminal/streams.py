@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TextIO
 
 from delegator.errors import ConfigError
@@ -49,11 +50,7 @@ def put(text: str) -> None:
     Raises:
         OSError: stdout is full or its reader is gone.
     """
-    try:
-        print(text, file=sys.stdout, flush=True)  # noqa: T201 - the one place
-    except OSError:
-        _discard(sys.stdout)
-        raise
+    print(text, file=sys.stdout, flush=True)  # noqa: T201 - the one place
 
 
 def put_json(value: object, *, indent: int | None = None) -> None:
@@ -75,10 +72,8 @@ def put_json(value: object, *, indent: int | None = None) -> None:
 
 def say(text: str) -> None:
     """Write `text` and a line feed to stderr, if there still is one."""
-    try:
+    with suppress(OSError):
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place
-    except OSError:
-        _discard(sys.stderr)
 
 
 def notice(text: str, head: str = "") -> None:
@@ -109,10 +104,3 @@ def size(stream: TextIO) -> tuple[int, int]:
     """Columns and lines of a terminal."""
     columns, lines = os.get_terminal_size(stream.fileno())
     return (max(columns, NARROWEST) if columns else 80), lines or 24
-
-
-def _discard(stream: TextIO) -> None:
-    """Let a stream that cannot be written swallow the rest, so that the program's end does not fail on it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

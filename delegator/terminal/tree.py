@@ -1,11 +1,13 @@
-"""The live tree: who works on what, redrawn in place. No line is ever wider than the terminal.
+"""The live tree: who works on what, redrawn in place.
 
-⠹ orchestrator  waiting for 2 subagents · 4 calls · 1.2k tokens · 5 s
-├─ ✓ D1 researcher  What is RLHF?
-│  │ 2 calls · 400 tokens · 3.1 s
-│  └─ ⠹ D3 critic  thinking · 0 calls · 1 s
-└─ ⠹ D2 researcher  How does RLHF compare with DPO?
-thinking over “RLHF DPO” · 1 call · 300 tokens · 4 s
+    ⠹ orchestrator  waiting for 2 subagents · 4 calls · 1.2k tokens · 5 s
+    ├─ ✓ D1 researcher  What is RLHF?
+    │  │ 2 calls · 400 tokens · 3.1 s
+    │  └─ ⠹ D3 critic  thinking · 1 s
+    └─ ⠹ D2 researcher  How does RLHF compare with DPO?
+         thinking over “RLHF DPO” · 1 call · 300 tokens · 4 s
+
+No line is ever wider than the terminal, and while agents work there are never more lines than it has.
 """
 
 import asyncio
@@ -46,7 +48,8 @@ def frame(board: Board, width: int, height: int | None = None) -> list[Text]:
         gone = ended.index(True) if True in ended else len(ended) - 1
         del groups[gone], ended[gone]
         hidden += 1
-    lines = [_fitted(_head(board.total), board.total.note, board.figures(board.total), width)]
+    top = board.total
+    lines = [_fitted(_head(top), top.note, board.figures(top), width)]
     if hidden:
         groups.append([_clipped(Text(f"{hidden} more", style="dim"), width - 3)])
     for i, group in enumerate(groups):

@@ -126,7 +126,7 @@ class Question:
 
 
 _VAGUE = _stems(
-    "work works working mean means meaning use used using modern good best main important "
+    "differ differs work works working mean means meaning use used using modern good best main important "
     "effectively exactly actually really get make do say know thing things way ways kind kinds "
     "happen happens tell explain describe give find documents document sources source default "
     "usually please need want different difference compare compared introduced called big long "
