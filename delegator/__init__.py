@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from delegator.api import Settings, ask, open_index, opened, run_agent, start
     from delegator.budget import Limits, Usage
     from delegator.citations import Citation
-    from delegator.errors import ConfigError, DelegatorError, ModelError
+    from delegator.errors import ConfigError, DelegatorError, ModelError, ToolRejected
     from delegator.events import Event
     from delegator.knowledge import Index
     from delegator.model import Model
     from delegator.orchestrator import Run, Setup, Turn
     from delegator.outcome import Outcome, Receipt
     from delegator.subagent import Result
-    from delegator.tools import Tool, tool
-    from delegator.trust import Integrity, Label
+    from delegator.tools import Call, Tool, ToolOutput, tool
+    from delegator.trust import Integrity, Label, untrusted
 
 _HOMES = {
+    "untrusted": "trust",
+    "ToolRejected": "errors",
+    "ToolOutput": "tools",
+    "Call": "tools",
     "Agent": "agents",
     "Answer": "answer",
     "Citation": "citations",
@@ -60,6 +64,7 @@ _HOMES = {
 __all__ = [
     "Agent",
     "Answer",
+    "Call",
     "Citation",
     "ConfigError",
     "DelegatorError",
@@ -77,6 +82,8 @@ __all__ = [
     "Settings",
     "Setup",
     "Tool",
+    "ToolOutput",
+    "ToolRejected",
     "Turn",
     "Usage",
     "ask",
@@ -88,6 +95,7 @@ __all__ = [
     "shipped",
     "start",
     "tool",
+    "untrusted",
 ]
 
 

@@ -8,7 +8,7 @@ from delegator.citations import Citation, Claim, resolve
 from delegator.delegation import Delegation
 from delegator.errors import DelegatorError
 from delegator.outcome import EXIT_STATUS, Outcome
-from delegator.sanitize import for_answer
+from delegator.sanitize import for_answer, unmarked
 from delegator.trust import Label, Level
 
 
@@ -81,11 +81,11 @@ def compose(records: Iterable[Delegation], why: str) -> str:
     for record in records:
         if record.usable and not record.revised_by and not record.agent.reviews:
             verified = [claim for claim in record.claims if claim.verified]
-            words = [f"{claim.text.strip()} [{claim.cite}]" for claim in verified]
+            words = [f"{unmarked(claim.text)} [{claim.cite}]" for claim in verified]
             if not record.claims and record.report:
-                words = [v for v in record.report.value.values() if isinstance(v, str)]
+                words = [unmarked(v) for v in record.report.value.values() if isinstance(v, str)]
             if words:
-                lines.append(f"**{record.task.strip()}**\n" + "\n".join(f"- {w}" for w in words))
+                lines.append(f"**{unmarked(record.task)}**\n" + "\n".join(f"- {w}" for w in words))
     if len(lines) == 1:
         lines.append("Nothing was found before that.")
     return "\n\n".join(lines)

@@ -30,13 +30,12 @@ from delegator.handoff import Brief
 from delegator.knowledge import Index
 from delegator.loop import Surroundings
 from delegator.model import Model
+from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
 from delegator.sanitize import clean
 from delegator.subagent import Result, Staff
 from delegator.trust import USER
 
-_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
-_CLOUDS = ("bedrock:", "vertex:", "foundry:")
 ARTICLES = Path(__file__).with_name("articles")
 
 Notice = Callable[[str], None]
@@ -64,8 +63,10 @@ class Settings:
         """Whether the offline model answers: asked for, or nothing else is configured."""
         if self.offline:
             return True
-        configured = self.base_url or self.model.startswith(_CLOUDS)
-        return not (configured or any(os.environ.get(name) for name in _KEYS))
+        configured = self.base_url or self.model
+        return not (
+            configured or any(os.environ.get(name) for name in (*CREDENTIALS, "ANTHROPIC_BASE_URL"))
+        )
 
 
 def data_home() -> Path:
@@ -267,6 +268,7 @@ async def run_agent(
     model: str | Model = "",
     base_url: str = "",
     offline: bool = False,
+    limits: Limits = RUN_LIMITS,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
     """Run one subagent by itself: no orchestrator, the same loop, contract, quote check and receipt.
@@ -283,8 +285,10 @@ async def run_agent(
     own = None if isinstance(model, str) else model
     async with opened(settings, model=own) as setup:
         emit = Emitter("direct", on_event or (lambda _event: None))
-        around = Surroundings(model=setup.model, fence=Fence(), emit=emit)
+        around = Surroundings(
+            model=setup.model, fence=Fence(), emit=emit, prompts=frozenset({agent.prompt})
+        )
         staff = Staff(agents=(agent,), library=setup.library, around=around)
         brief = Brief(task=checked_question(task), label=USER)
-        budget = Budget(owner=RUN, limits=RUN_LIMITS)
+        budget = Budget(owner=RUN, limits=limits.over(RUN_LIMITS))
         return await staff.subagent(agent, brief, id="D1", budget=budget).run()

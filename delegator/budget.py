@@ -1,7 +1,7 @@
 """Budgets: ceilings set before the run, and a tree that counts what was spent under them.
 
-A person sets ceilings; a model can only stay below them. A call is opened on an agent's budget and on every ancestor's,
-so no fan-out can pass a ceiling that stands above it.
+A person sets ceilings; a model can only stay below them. Model calls, delegations and output tokens are taken from an agent's
+budget and every ancestor's before a call starts; what a call's input costs is known, and counted, when it is answered.
 """
 
 import time
@@ -165,11 +165,16 @@ class Budget:
         return min(left, default=None)
 
     @property
-    def landing(self) -> bool:
-        """Whether so little is left, here or above, that the next reply should be the last."""
-        return self.calls_left == 0 or any(node._nearly_spent() for node in self.lineage)
+    def reply_tokens(self) -> int | None:
+        """The most output tokens of one call, here and above; `None` without a ceiling."""
+        set_ones = [
+            n.limits.reply_tokens for n in self.lineage if n.limits.reply_tokens is not None
+        ]
+        return min(set_ones, default=None)
 
-    def _nearly_spent(self) -> bool:
+    @property
+    def nearly_spent(self) -> bool:
+        """Whether most of this budget's own tokens or seconds are gone."""
         tokens, seconds = self.limits.tokens, self.limits.seconds
         return (tokens is not None and self.spent.total > LANDING_SHARE * tokens) or (
             seconds is not None and self.seconds > LANDING_SHARE * seconds

@@ -3,8 +3,9 @@
 What fails is marked, never hidden and never mended.
 """
 
+import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ NOT_OPENED = "not a source that this agent opened"
 TOO_SHORT = f"a quote needs at least {SHORTEST_QUOTE} characters"
 NOT_VERBATIM = "not a verbatim span of its source"
 
-_NUMBER = re.compile(r"\d+")
-_MARKERS = re.compile(CODE + r"|(?:\[\s*\d+(?:\s*,\s*\d+)*\s*\])+")
+_NUMBERS = re.compile(r"(\d+)(?:\s*[\u2013-]\s*(\d+))?")
+_MARKERS = re.compile(CODE + r"|(?:\\?\[\s*\d+(?:\s*[,;\u2013-]\s*\d+)*\s*\\?\])+")
+_ENTITIES = re.compile(r"&(?:#\d{1,4}|#x[0-9a-f]{1,4}|[lr](?:sqb|brack));", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,24 @@ def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citati
     def renumbered(match: re.Match[str]) -> str:
         if match["code"]:
             return match[0]
-        return "".join(dict.fromkeys(number(digits) for digits in _NUMBER.findall(match[0])))
+        return "".join(dict.fromkeys(number(digits) for digits in _spelled_out(match[0])))
 
-    return _MARKERS.sub(renumbered, answer), tuple(cited.values())
+    text = _ENTITIES.sub(_plain_bracket, answer)
+    return _MARKERS.sub(renumbered, text), tuple(cited.values())
+
+
+def _spelled_out(markers: str) -> Iterator[str]:
+    """The numbers in some markers; `11-13` is 11, 12 and 13."""
+    for first, last in _NUMBERS.findall(markers):
+        few = len(first) <= MOST_DIGITS >= len(last or first)
+        span = range(int(first), int(last or first) + 1) if few else range(0)
+        if 0 < len(span) <= MAX_CLAIMS:
+            yield from map(str, span)
+        else:
+            yield from filter(None, (first, last))
+
+
+def _plain_bracket(match: re.Match[str]) -> str:
+    """A bracket or digit that was written as an entity: a reader's page would show it as a marker."""
+    shown = html.unescape(match[0])
+    return shown if shown in "[]0123456789" else match[0]

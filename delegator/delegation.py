@@ -13,8 +13,8 @@ from delegator.budget import Budget
 from delegator.citations import Claim
 from delegator.errors import ToolRejected
 from delegator.events import DelegationFinished, DelegationStarted, Happening, Noticed
-from delegator.handoff import Brief, Report
-from delegator.outcome import Outcome, Receipt
+from delegator.handoff import DELEGATE, Brief, Report
+from delegator.outcome import Outcome, Receipt, SourceSeen
 from delegator.subagent import Result, Staff
 from delegator.tools import Call, Tool, ToolOutput
 from delegator.trust import OPERATOR, Label, untrusted
@@ -65,7 +65,12 @@ class Delegation:
     claims: tuple[Claim, ...] = ()
     receipt: Receipt | None = None
     review: Verdict | None = None
+    review_failed: str = ""
+    """The newest review of it, if that came to nothing: no verdict is no acceptance."""
     revised_by: str = ""
+    failed_revisions: int = 0
+    attested: Mapping[str, SourceSeen] = field(default_factory=dict)
+    """Sources taken over from the finding that it revises."""
 
     @property
     def usable(self) -> bool:
@@ -113,14 +118,18 @@ class Delegations:
         return {tool.name: tool for tool in tools}
 
     def heads(self) -> Iterator[Delegation]:
-        """Findings that no later revision replaces."""
+        """Usable findings that no later revision replaces."""
         for record in self.records.values():
-            if not record.agent.reviews and not record.revised_by:
+            if record.usable and not record.agent.reviews and not record.revised_by:
                 yield record
 
     def flagged(self) -> list[Delegation]:
-        """Findings that stayed below the bar: the last review in their line of revisions was low."""
-        return [record for record in self.heads() if (v := self.last_review(record)) and v.low]
+        """Findings that stayed below the bar: the last review in their line of revisions was low, or came to nothing."""
+        return [record for record in self.heads() if self._below_the_bar(record)]
+
+    def _below_the_bar(self, record: Delegation) -> bool:
+        review = self.last_review(record)
+        return bool(record.review_failed) or (review is not None and review.low)
 
     def last_review(self, record: Delegation) -> Verdict | None:
         """The newest review of a finding or of the findings that it revises."""
@@ -136,7 +145,7 @@ class Delegations:
             return await self._delegate(agent, call)
 
         return Tool(
-            name=f"delegate_to_{agent.name}",
+            name=f"{DELEGATE}{agent.name}",
             description=agent.description,
             input_schema=_REVIEW_INPUT if agent.reviews else _TASK_INPUT,
             run=run,
@@ -150,7 +159,13 @@ class Delegations:
         if record.revision:
             self.records[record.about].revised_by = record.id
         async with self._room:  # its clock starts when it may run, not while it waits its turn
-            subagent = self.staff.subagent(agent, brief, id=record.id, budget=self.budget)
+            subagent = self.staff.subagent(
+                agent,
+                brief,
+                id=record.id,
+                budget=self.budget,
+                attested=record.attested,
+            )
             self._tell(
                 DelegationStarted(
                     id=record.id, name=agent.name, task=record.task, about=record.about
@@ -161,6 +176,7 @@ class Delegations:
             except asyncio.CancelledError:
                 record.outcome = Outcome.CANCELLED
                 record.receipt = subagent.loop.receipt("cancelled")
+                self._give_back(record)
                 raise
             except Exception as error:  # noqa: BLE001 - a model is foreign code; its siblings go on
                 self._tell(Noticed(text=f"{record.id} crashed: {type(error).__name__}"))
@@ -202,6 +218,7 @@ class Delegations:
             old = self._finding(name)
             self._allow_revision(old, agent)
             record.about, record.revision = old.id, old.revision + 1
+            record.attested = self._attested(old)
             review = old.review.to_json() if old.review else None
             material += ({"earlier_finding": old.finding(), "review": review},)
             subjects.append(old)
@@ -229,7 +246,7 @@ class Delegations:
             raise ToolRejected("a finding is revised by the agent that made it")
         if old.revised_by:
             raise ToolRejected(f"this finding is revised already, as {old.revised_by}")
-        if old.revision >= MAX_REVISIONS:
+        if old.revision + old.failed_revisions >= MAX_REVISIONS:
             raise ToolRejected(f"revised {MAX_REVISIONS} times already; use what there is")
 
     def _evidence(self, subject: Delegation) -> dict[str, Any]:
@@ -245,7 +262,13 @@ class Delegations:
         """Keep what came back; the verdict, if it was a review."""
         record.outcome, record.receipt = result.outcome, result.receipt
         record.report, record.claims = result.report, result.claims
-        if not record.agent.reviews or result.outcome is not Outcome.COMPLETE or not result.report:
+        if record.revision and not record.usable:
+            self._give_back(record)
+        if not record.agent.reviews:
+            return None
+        subject = self.records[record.about]
+        if result.outcome is not Outcome.COMPLETE or not result.report:
+            subject.review_failed = record.id
             return None
         value = result.report.value
         review = Verdict(
@@ -254,8 +277,20 @@ class Delegations:
             verdict=value["verdict"],
             feedback=value.get("feedback", ""),
         )
-        self.records[record.about].review = review
+        subject.review, subject.review_failed = review, ""
         return review
+
+    def _give_back(self, record: Delegation) -> None:
+        """A revision that came to nothing replaces nothing."""
+        if record.revision:
+            old = self.records[record.about]
+            old.revised_by, old.failed_revisions = "", old.failed_revisions + 1
+
+    def _attested(self, old: Delegation) -> dict[str, SourceSeen]:
+        """The sources behind the verified claims of a finding."""
+        kept = {claim.source for claim in old.claims if claim.verified}
+        seen = old.receipt.sources if old.receipt else ()
+        return {**old.attested, **{s.id: s for s in seen if s.id in kept}}
 
     def _output(self, record: Delegation, result: Result) -> ToolOutput:
         """What the orchestrator is shown: what is claimed and what was observed, apart."""

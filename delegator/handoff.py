@@ -13,6 +13,13 @@ from delegator.sanitize import clean_json
 from delegator.schema import Schema
 from delegator.trust import Label
 
+DELEGATE = "delegate_to_"
+"""How the tools begin whose calls are delegations."""
+SUBMIT = "submit_report"
+BRIEF = "brief"
+CONVERSATION = "conversation"
+TASK_HEAD = "Your task:"
+"""How a task begins that stands in a user turn."""
 MAX_REPORT_CHARACTERS = 64_000
 """A reply longer than this is refused before it is parsed."""
 

@@ -37,11 +37,12 @@ from delegator.model import Model, Reply, Request, TextDelta, ToolUseReady, guar
 from delegator.outcome import Outcome, Receipt, Watch
 from delegator.sanitize import one_line
 from delegator.tools import Call, Tool, ToolOutput, capped
-from delegator.trust import OPERATOR, Label
+from delegator.trust import OPERATOR, Label, untrusted
 
 DEFAULT_REPLY_TOKENS = 4_000
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
 """After these, results of tools can not be sent any more."""
+_BY_ITSELF = "call this tool once, by itself, when you have seen the results of the others"
 MAX_INVALID_REPLIES = 2
 """Replies in a row with a call that no tool can take, or that was refused before: then the loop gives up."""
 
@@ -59,6 +60,8 @@ class Role:
     model: str = ""
     final_tool: str = ""
     """The tool whose call ends the loop, if it can be ended so."""
+    lands_with: Budget | None = None
+    """The budget whose shortage brings this loop to its end, if it is not its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,8 @@ class Surroundings:
     model: Model
     fence: Fence
     emit: Emitter
+    prompts: frozenset[str]
+    """The system prompts that the operator wrote for this run: no other may be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,9 @@ class Loop:
     _refused: set[str] = field(default_factory=set)
     """Calls that were refused, so that a model that repeats them word for word is not let go on for ever."""
     _words: str = ""
+    """What the newest turns without tool calls say."""
+    _pending: Candidate | None = None
+    """What the model wanted to end with when it was asked to mend it."""
 
     def __post_init__(self) -> None:
         """Join the labels of the opening."""
@@ -192,7 +200,7 @@ class Loop:
     async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
         """One model call, checked by the guard and paid from the budget."""
         role, emit = self.role, self.around.emit
-        wanted = role.budget.limits.reply_tokens or DEFAULT_REPLY_TOKENS
+        wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
         with role.budget.model_call(wanted) as reservation:
             request = Request(
                 key=f"{role.id}/{n}",
@@ -202,10 +210,10 @@ class Loop:
                 messages=tuple(self.messages),
                 tools=tuple(tool.spec for tool in role.tools.values()),
                 max_tokens=reservation.reply_tokens,
-                last=role.budget.landing,
+                last=n > 1 and self._landing,
                 final_tool=role.final_tool,
             )
-            guard(request, system=role.system, fence=self.around.fence)
+            guard(request, prompts=self.around.prompts, fence=self.around.fence)
             emit(role.id, ModelCallStarted(n=n))
             self.watch.model_calls += 1
             started = time.monotonic()
@@ -226,11 +234,19 @@ class Loop:
         emit(role.id, ModelCallFinished(n=n, stop=_stop(reply), usage=reply.usage, seconds=seconds))
         return reply
 
+    @property
+    def _landing(self) -> bool:
+        """Whether so little is left that the next reply should be the last."""
+        budget = self.role.budget
+        return budget.calls_left == 0 or (self.role.lands_with or budget).nearly_spent
+
     def _settle(self, reply: Reply, outputs: "list[_Output]") -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""
         calls, label = _calls(reply), self.label
-        self._words = text_of(reply.content) or self._words
-        if reply.content:
+        if not calls:  # words beside tool calls are no answer
+            self._words += text_of(reply.content)
+        says_something = any(isinstance(block, Text | ToolUse) for block in reply.content)
+        if says_something:  # a turn of thinking alone can not be sent back
             self._append("assistant", reply.content, label)
         match reply.stop:
             case Stop.REFUSAL:
@@ -238,11 +254,12 @@ class Loop:
             case Stop.CONTEXT_FULL | Stop.UNKNOWN:
                 outcome = Outcome.PARTIAL if self._words else Outcome.FAILED
                 return self._ended(outcome, stop=_stop(reply))
-            case Stop.PAUSE_TURN if not calls:
+            case Stop.PAUSE_TURN if says_something and not calls:
                 return None
         if not calls:
-            words = text_of(reply.content)
+            words, self._words = self._words, ""
             return self._end_with(Candidate(value=words, stop=reply.stop, label=label))
+        self._words = ""
         return self._answer_calls(reply, calls, outputs, label)
 
     def _answer_calls(
@@ -252,14 +269,16 @@ class Loop:
         results = {output.call.id: output for output in outputs}
         final: Done | Again | None = None
         for call in calls:
-            if call.name == self.role.final_tool and final is None:
+            if call.name == self.role.final_tool and results:
+                results[call.id] = self._error(call, _BY_ITSELF)
+            elif call.name == self.role.final_tool and final is None:
                 final = self._weigh(Candidate(value=call.input, stop=reply.stop, label=label))
                 if isinstance(final, Done):
                     return self._done(final)
                 self._remind(final)
                 results[call.id] = self._error(call, final.text)
             elif call.id not in results:
-                results[call.id] = self._error(call, "this tool is called once, at the end")
+                results[call.id] = self._error(call, _BY_ITSELF)
         self._invalid_replies = (
             self._invalid_replies + 1 if any(r.invalid for r in results.values()) else 0
         )
@@ -286,6 +305,7 @@ class Loop:
         verdict = self.conclude(candidate, self.watch)
         if isinstance(verdict, Again) and self.role.budget.calls_left == 0:
             verdict = self.conclude(candidate, self.watch)
+        self._pending = candidate if isinstance(verdict, Again) else None
         return verdict
 
     def _remind(self, again: Again) -> None:
@@ -305,8 +325,13 @@ class Loop:
         )
 
     def _ended(self, outcome: Outcome, *, stop: str, error: DelegatorError | None = None) -> Ended:
+        kept = self.conclude(self._pending, self.watch) if self._pending else None
+        value = kept.value if isinstance(kept, Done) else None
+        if isinstance(kept, Done) and kept.outcome is Outcome.QUARANTINED:
+            outcome = kept.outcome
         return Ended(
             outcome=outcome,
+            value=value,
             text=self._words,
             label=self.label,
             receipt=self.receipt(stop=stop),
@@ -324,12 +349,17 @@ class Loop:
         emit, role = self.around.emit, self.role
         emit(role.id, ToolStarted(tool=tool.name, subject=_subject(call.input)))
         self.watch.tool_calls += 1
-        output, problem = await _guarded_run(tool, Call(input=call.input, label=self.label))
-        emit(role.id, ToolFinished(tool=tool.name, problem=problem))
+        done = await _guarded_run(tool, Call(input=call.input, label=self.label))
+        emit(role.id, ToolFinished(tool=tool.name, problem=done.problem))
+        if not done.rejected:
+            self.watch.ran.add(tool.name)
+        output = done.output
         if output is None or output.is_error:
             self.watch.failed_tool_calls += 1
         if output is None:
-            return self._error(call, problem, invalid=self._repeats(call))
+            repeated = done.rejected and self._repeats(call)
+            label = untrusted(f"tool:{tool.name}") if done.rejected else OPERATOR
+            return self._error(call, done.problem, label=label, invalid=repeated)
         for source in output.sources:
             self.watch.sources.setdefault(source.id, source)
         return self._output(call, output)
@@ -351,10 +381,13 @@ class Loop:
         block = ToolResult(tool_use_id=call.id, text=text, is_error=output.is_error)
         return _Output(call=call, block=block, label=output.label)
 
-    def _error(self, call: ToolUse, problem: str, *, invalid: bool = False) -> "_Output":
-        text = self.around.fence.seal({"error": problem}, label=OPERATOR, origin="delegator")
+    def _error(
+        self, call: ToolUse, problem: str, *, label: Label = OPERATOR, invalid: bool = False
+    ) -> "_Output":
+        origin = "delegator" if label is OPERATOR else call.name
+        text = self.around.fence.seal({"error": problem}, label=label, origin=origin)
         block = ToolResult(tool_use_id=call.id, text=text, is_error=True)
-        return _Output(call=call, block=block, label=OPERATOR, invalid=invalid)
+        return _Output(call=call, block=block, label=label, invalid=invalid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,19 +400,28 @@ class _Output:
     invalid: bool = False
 
 
-async def _guarded_run(tool: Tool, call: Call) -> tuple[ToolOutput | None, str]:
-    """A tool's output, or nothing and the reason in constant words."""
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """How a tool call went: its output, or the problem in words that quote nothing."""
+
+    output: ToolOutput | None
+    problem: str = ""
+    rejected: bool = False
+    """Whether the tool refused the call rather than run it."""
+
+
+async def _guarded_run(tool: Tool, call: Call) -> _Tried:
     try:
         async with asyncio.timeout(tool.seconds):
-            return await tool.run(call), ""
+            return _Tried(await tool.run(call))
     except ToolRejected as rejection:
-        return None, str(rejection)
+        return _Tried(None, str(rejection), rejected=True)
     except LimitExceeded as error:
-        return None, str(error)
+        return _Tried(None, str(error))
     except TimeoutError:
-        return None, "the tool did not answer in time"
+        return _Tried(None, "the tool did not answer in time")
     except Exception as error:  # noqa: BLE001 - a tool is foreign code, and its words are not for the model
-        return None, f"the tool failed ({type(error).__name__})"
+        return _Tried(None, f"the tool failed ({type(error).__name__})")
 
 
 def _calls(reply: Reply) -> list[ToolUse]:

@@ -79,15 +79,15 @@ class Model(Protocol):
         """
 
 
-def guard(request: Request, *, system: str, fence: Fence) -> None:
+def guard(request: Request, *, prompts: frozenset[str], fence: Fence) -> None:
     """Let a request pass only if it keeps T1 and T2.
 
-    T1: its system text is the operator's, to the byte. T2: what is not a person's words stands in sealed tool results.
+    T1: its system text is one of the operator's `prompts`, to the byte. T2: what is not a person's words stands in sealed tool results.
 
     Raises:
         GuardTripped: It does not. The request must not be sent.
     """
-    if request.system != system:
+    if request.system not in prompts:
         raise GuardTripped("T1", "system")
     for i, message in enumerate(request.messages):
         if message.role == "assistant":

@@ -11,10 +11,11 @@ from typing import Any, Self
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer, check, compose
 from delegator.budget import RUN_LIMITS, Budget, Limits
-from delegator.delegation import Delegations
+from delegator.delegation import Delegation, Delegations
 from delegator.envelope import Fence
-from delegator.errors import RUN
+from delegator.errors import RUN, DelegatorError
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
+from delegator.handoff import CONVERSATION
 from delegator.knowledge import Library
 from delegator.loop import Again, Candidate, Done, Ended, Loop, Role, Surroundings
 from delegator.messages import Message, Stop, Text
@@ -22,9 +23,8 @@ from delegator.model import Model
 from delegator.outcome import Outcome, Watch
 from delegator.subagent import Staff, given
 from delegator.tools import Call, Tool, ToolOutput
-from delegator.trust import USER, Label
+from delegator.trust import USER, Label, untrusted
 
-CONVERSATION = "conversation"
 MAX_TURNS = 8
 """Earlier questions and answers that a new question is shown."""
 MAX_TURN_CHARACTERS = 2_000
@@ -87,7 +87,12 @@ class Run:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._emit = Emitter(self.id, self._events.put_nowait)
         self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS))
-        around = Surroundings(model=setup.model, fence=Fence(), emit=self._emit)
+        around = Surroundings(
+            model=setup.model,
+            fence=Fence(),
+            emit=self._emit,
+            prompts=frozenset(a.prompt for a in (setup.orchestrator, *setup.agents)),
+        )
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
         for agent in setup.agents:
             self._staff.tools_of(agent)  # a wrong tool name is named before anything runs
@@ -112,9 +117,17 @@ class Run:
             await asyncio.wait([self._task])
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they happen, until the run is over."""
+        """Events as they happen, until the run is over.
+
+        Raises:
+            RuntimeError: The run was not started.
+        """
+        if self._task is None:
+            msg = "start the run first: async with Run(...) as run"
+            raise RuntimeError(msg)
         while (event := await self._events.get()) is not None:
             yield event
+        self._events.put_nowait(None)  # so that another reader ends as well
 
     def cancel(self) -> None:
         """Stop the whole tree. What is finished is kept: `answer()` still returns, as `cancelled`."""
@@ -142,6 +155,15 @@ class Run:
                     receipt=loop.receipt("cancelled"),
                     label=loop.label,
                 )
+            except Exception as error:  # noqa: BLE001 - what was found and paid for is still handed over
+                crash = DelegatorError(f"internal error: {type(error).__name__}")
+                crash.__cause__ = error
+                ended = Ended(
+                    outcome=Outcome.FAILED,
+                    receipt=loop.receipt("crash"),
+                    label=loop.label,
+                    error=crash,
+                )
             answer = self._answer(ended)
             self._emit("orchestrator", RunFinished(outcome=answer.outcome, answer=answer.to_json()))
             return answer
@@ -157,7 +179,9 @@ class Run:
         if history:
             tools[CONVERSATION] = _conversation_tool(history)
             opening += given(CONVERSATION, _told(history), _joined(history), self._staff.around)
-        limits = replace(agent.limits.over(self._budget.limits), tokens=None)
+        whole = self._budget.limits.seconds
+        seconds = min(s for s in (agent.limits.seconds, whole) if s is not None) if whole else None
+        limits = replace(agent.limits.over(self._budget.limits), tokens=None, seconds=seconds)
         role = Role(
             id="orchestrator",
             name=agent.name,
@@ -165,8 +189,17 @@ class Run:
             tools=tools,
             budget=self._budget.child("orchestrator", limits),
             model=agent.model,
+            lands_with=self._budget,
         )
         return Loop(role, opening, self._conclude, self._staff.around)
+
+    def _label(self, ended: Ended, records: tuple[Delegation, ...]) -> Label:
+        """What the answer is worth. Code may write it from findings that the orchestrator has not read."""
+        label = ended.label
+        for record in records:
+            if record.report is not None:
+                label &= record.report.label & untrusted(record.id)
+        return label
 
     def _answer(self, ended: Ended) -> Answer:
         records = tuple(self._delegations.records.values())
@@ -193,7 +226,7 @@ class Run:
             usage=self._budget.spent,
             model_calls=self._budget.model_calls,
             seconds=self._budget.seconds,
-            label=ended.label,
+            label=self._label(ended, records),
             error=ended.error,
         )
 

@@ -85,6 +85,8 @@ class Watch:
     model_calls: int = 0
     tool_calls: int = 0
     failed_tool_calls: int = 0
+    ran: set[str] = field(default_factory=set)
+    """Tools that really ran at least once; a call that was refused did not."""
     sources: dict[str, SourceSeen] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
 

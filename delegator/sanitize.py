@@ -117,6 +117,14 @@ def one_line(text: str, width: int = 200) -> str:
     return folded if len(folded) <= width else folded[: width - 1] + "…"
 
 
+_BRACKETED = re.compile(r"\[(?=[\d\s,;:\u2013\u2014-]*\])([^\]]*)\]")
+
+
+def unmarked(text: str) -> str:
+    """Words that are put into an answer on one line, and can neither cite nor open a piece of code there."""
+    return _BRACKETED.sub(r"(\1)", fold(text).replace("```", "''").replace("`", "'"))
+
+
 def fold(text: str) -> str:
     """White space runs as one space: the form in which a quote is compared with its source."""
     return " ".join(clean(text).split())

@@ -6,22 +6,21 @@ harness's own record before anyone else sees it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from delegator.agents import AGENT_LIMITS, Agent
 from delegator.budget import Budget
-from delegator.citations import Claim, check_claims, first_cite
+from delegator.citations import NOT_OPENED, Claim, check_claims, first_cite
 from delegator.errors import ConfigError, HandoffRejected, ToolRejected
-from delegator.handoff import Brief, Report, accept, parse
+from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, parse
 from delegator.knowledge import Library
 from delegator.loop import Again, Candidate, Done, Loop, Role, Surroundings
 from delegator.messages import Message, Text, ToolResult, ToolUse
-from delegator.outcome import Outcome, Receipt, Watch
+from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
+from delegator.sanitize import clean_json
 from delegator.tools import Call, Tool, ToolOutput, library_tools
 from delegator.trust import OPERATOR, Label
-
-SUBMIT = "submit_report"
-BRIEF = "brief"
 
 _TASK_IN_BRIEF = (
     "Your task is in the result of the `brief` tool. Carry it out and submit your report."
@@ -53,6 +52,8 @@ class Contract:
     agent: Agent
     library: Library | None
     first: int
+    attested: Mapping[str, SourceSeen]
+    """Sources that an earlier version of this finding was seen to open, for quotes it may keep."""
     reminded: bool = False
     claims: tuple[Claim, ...] = ()
 
@@ -67,37 +68,42 @@ class Contract:
         if problems and not self.reminded:
             self.reminded = True
             return Again(text=_REPAIR.format(problems="; ".join(problems)), why="; ".join(problems))
+        outcome = Outcome.COMPLETE
         if report is None:
-            saved = self._salvage(candidate)
-            if saved is not None:
-                self._evidence_problems(saved, watch)
-            return Done(value=saved, outcome=Outcome.CONTRACT_FAILED)
-        if self._unattested(watch):
-            return Done(value=report, outcome=Outcome.QUARANTINED)
-        return Done(value=report)
+            report, outcome = self._salvage(candidate), Outcome.CONTRACT_FAILED
+            if report is not None:
+                self._evidence_problems(report, watch)
+        if report is not None and self._unattested(watch):
+            outcome = Outcome.QUARANTINED
+        return Done(value=report, outcome=outcome)
 
     def _evidence_problems(self, report: Report, watch: Watch) -> tuple[str, ...]:
         problems: list[str] = []
-        if self.agent.tools and not watch.tool_calls:
+        if self._idle(watch):
             problems.append(_NO_TOOL_CALLED)
         if self.agent.cites:
             self.claims = check_claims(
                 report.value.get("claims", ()),
                 library=self.library,
-                opened=watch.sources,
+                opened=self._opened(watch),
                 first=self.first,
             )
             for i, claim in enumerate(self.claims):
                 if claim.problem:
-                    part = "source" if claim.source not in watch.sources else "quote"
+                    part = "source" if claim.problem == NOT_OPENED else "quote"
                     problems.append(f"$.claims[{i}].{part}: {claim.problem}")
         return tuple(problems)
 
     def _unattested(self, watch: Watch) -> bool:
         """Whether the report claims work that the harness did not see."""
-        if self.agent.tools and not watch.tool_calls:
-            return True
-        return any(claim.source not in watch.sources for claim in self.claims)
+        return self._idle(watch) or any(c.problem == NOT_OPENED for c in self.claims)
+
+    def _idle(self, watch: Watch) -> bool:
+        """Whether an agent that has tools ran none of them."""
+        return bool(self.agent.tools) and not watch.ran & set(self.agent.tool_names)
+
+    def _opened(self, watch: Watch) -> dict[str, SourceSeen]:
+        return {**self.attested, **watch.sources}
 
     def _salvage(self, candidate: Candidate) -> Report | None:
         value = candidate.value
@@ -106,7 +112,7 @@ class Contract:
                 value = parse(value)
             except HandoffRejected:
                 return None
-        kept = self.agent.schema.salvage(value)
+        kept = self.agent.schema.salvage(clean_json(dict(value)))
         return Report(value=kept, label=candidate.label) if kept else None
 
 
@@ -133,18 +139,27 @@ class Staff:
                     f"agent {agent.name} wants the tool {tool!s:.40}, which is not there",
                     hint="Built-in tools are search and read; they need documents.",
                 )
+            found.schema.check()
             if found.name in (*tools, SUBMIT, BRIEF):
                 raise ConfigError(f"agent {agent.name} has two tools named {found.name}")
             tools[found.name] = found
         return tools
 
-    def subagent(self, agent: Agent, brief: Brief, *, id: str, budget: Budget) -> "Subagent":
+    def subagent(
+        self,
+        agent: Agent,
+        brief: Brief,
+        *,
+        id: str,
+        budget: Budget,
+        attested: Mapping[str, SourceSeen] = MappingProxyType({}),
+    ) -> "Subagent":
         """One subagent, ready to run in a transcript of its own.
 
         Raises:
             ConfigError: It names a tool that does not exist here.
         """
-        contract = Contract(agent, self.library, first_cite(int(id[1:])))
+        contract = Contract(agent, self.library, first_cite(int(id[1:])), attested)
         tools = {**self.tools_of(agent), SUBMIT: _submit_tool(agent), BRIEF: _brief_tool(brief)}
         role = Role(
             id=id,
@@ -159,7 +174,7 @@ class Staff:
 
     def _opening(self, brief: Brief) -> list[Message]:
         """A fresh transcript made of the brief. Untrusted parts of it stand in a tool result."""
-        task = f"Your task:\n\n{brief.task}" if brief.label.trusted else _TASK_IN_BRIEF
+        task = f"{TASK_HEAD}\n\n{brief.task}" if brief.label.trusted else _TASK_IN_BRIEF
         label = brief.label if brief.label.trusted else OPERATOR
         opening = [Message(role="user", content=(Text(text=task),), label=label)]
         if brief.label.trusted and not brief.material:

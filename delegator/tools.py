@@ -4,7 +4,9 @@ What a tool returns is data: it carries a label, and reaches a model only throug
 """
 
 import asyncio
+import contextlib
 import inspect
+import threading
 import types
 import typing
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -235,10 +237,32 @@ def tool(function: Callable[..., Any]) -> Tool:
         if inspect.iscoroutinefunction(function):
             result = await function(**call.input)
         else:
-            result = await asyncio.to_thread(function, **call.input)
+            result = await _in_thread(function, call.input)
         return ToolOutput(data={"result": result}, label=untrusted(f"tool:{name}"))
 
     return Tool(name=name, description=doc, input_schema=_input_schema(function), run=run)
+
+
+async def _in_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Call a function in a thread that nobody waits for: one that never returns can not hold up the end of a run."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(result)
+
+    def work() -> None:
+        result, failure = None, None
+        try:
+            result = function(**given)
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, daemon=True, name=f"tool {function.__name__}").start()
+    return await done
 
 
 def _input_schema(function: Callable[..., Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         (Settings(), {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}, False),
         (Settings(base_url="http://127.0.0.1:1"), {}, False),
         (Settings(model="bedrock:some"), {}, False),
-        (Settings(model="claude-opus-5-5"), {}, True),
+        (Settings(model="claude-opus-5-5"), {}, False),
     ],
 )
 def test_the_offline_model_plays_where_nothing_else_is_configured(

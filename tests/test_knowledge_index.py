@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from delegator.errors import ConfigError
 from delegator.knowledge import Index, Passage
+from delegator.knowledge.database import _write_ahead
 from delegator.knowledge.reading import MAX_FILE_BYTES
 from requirements import requirement
 from texts import hostile_texts
@@ -524,7 +525,7 @@ def test_what_another_process_indexed_in_the_meantime_is_not_indexed_again(
     one, other = Index(database, [docs], patience=0), Index(database, [docs], patience=0)
     one.refresh()
     write(docs / "zzz.md", "maize")
-    added = []
+    added: list[int] = []
 
     def meanwhile(_done: int) -> None:
         if not added:
@@ -536,6 +537,23 @@ def test_what_another_process_indexed_in_the_meantime_is_not_indexed_again(
     assert only(one, "maize").path == "zzz.md"
     one.close()
     other.close()
+
+
+def test_a_new_database_that_others_switch_to_a_log_at_the_same_time_is_tried_again() -> None:
+    class Contended:
+        tries = 0
+
+        def execute(self, statement: str) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            assert statement == "pragma journal_mode = wal"
+
+    contended = Contended()
+    _write_ahead(contended, 30.0)  # type: ignore[arg-type]  # all it needs of a connection
+    assert contended.tries == 3
 
 
 def test_processes_that_build_the_same_index_at_once_all_succeed(

@@ -306,7 +306,9 @@ def test_a_final_tool_is_called_once(docs: Path) -> None:
     model = one_delegation([search(), twice, finds_again])
     answer, _ = ask(model, docs)
     errors = [r.get("error", "") for r in results(model.shown("D1")[2])]
-    assert errors[1] == "this tool is called once, at the end"
+    assert errors[1] == (
+        "call this tool once, by itself, when you have seen the results of the others"
+    )
     assert answer.delegations[0].outcome is Outcome.COMPLETE
 
 

@@ -42,7 +42,7 @@ def assistant(*content: Block) -> Message:
 
 def tripped(asked: Request) -> GuardTripped:
     with pytest.raises(GuardTripped) as caught:
-        guard(asked, system=SYSTEM, fence=FENCE)
+        guard(asked, prompts=frozenset({SYSTEM}), fence=FENCE)
     return caught.value
 
 
@@ -130,7 +130,7 @@ def test_words_joined_with_anything_untrusted_do_not_pass(labels: list[Label]) -
     if untrusted("doc.1") in labels:
         assert tripped(asked).rule == "T2"
     else:
-        guard(asked, system=SYSTEM, fence=FENCE)
+        guard(asked, prompts=frozenset({SYSTEM}), fence=FENCE)
 
 
 def test_a_request_cannot_be_changed_after_the_guard_saw_it() -> None:

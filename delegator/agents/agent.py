@@ -83,18 +83,26 @@ class Agent:
 
     @property
     def reviews(self) -> bool:
-        """Whether it judges findings: its report has a score and a verdict."""
-        return {"score", "verdict"} <= fields_of(self.output_schema).keys()
+        """Whether it judges findings: its report must have a score from 1 to 5 and a verdict that can be `accept`."""
+        score = _mapping(fields_of(self.output_schema).get("score"))
+        verdict = _mapping(fields_of(self.output_schema).get("verdict"))
+        return (
+            {"score", "verdict"} <= set(self.output_schema.get("required", ()))
+            and (score.get("type"), score.get("minimum"), score.get("maximum")) == ("integer", 1, 5)
+            and "accept" in verdict.get("enum", ())
+        )
 
     @property
     def cites(self) -> bool:
-        """Whether its report holds claims with quotes that code can check."""
-        claims = fields_of(self.output_schema).get("claims")
-        items = claims.get("items") if isinstance(claims, Mapping) else None
-        return {"text", "source", "quote"} <= fields_of(items).keys()
+        """Whether every claim of its report must name a source and a quote that code can check."""
+        claims = _mapping(fields_of(self.output_schema).get("claims"))
+        return {"text", "source", "quote"} <= set(_mapping(claims.get("items")).get("required", ()))
 
 
 def fields_of(schema: object) -> Mapping[str, Any]:
     """The fields that a schema gives an object; none if it describes something else."""
-    fields = schema.get("properties") if isinstance(schema, Mapping) else None
-    return fields if isinstance(fields, Mapping) else {}
+    return _mapping(_mapping(schema).get("properties"))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

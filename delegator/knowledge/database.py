@@ -4,6 +4,7 @@ Only a file that is no database, or a broken one, is ever deleted. One that is l
 """
 
 import sqlite3
+import time
 from pathlib import Path
 
 _VERSION = 3
@@ -63,7 +64,7 @@ def _connect(path: Path | None, patience: float) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path or ":memory:", timeout=patience, isolation_level=None)
     try:
-        db.execute("pragma journal_mode = wal")
+        _write_ahead(db, patience)
         db.execute("pragma synchronous = normal")
         if _version(db) != _VERSION:
             with db:
@@ -74,6 +75,19 @@ def _connect(path: Path | None, patience: float) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _write_ahead(db: sqlite3.Connection, patience: float) -> None:
+    """Switch to a write-ahead log. For this SQLite does not wait, although it was told to."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            db.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if not busy(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -226,7 +226,8 @@ class _Html(HTMLParser):
         if self._pre:
             rows = [row.rstrip() for row in text.split("\n")]
             blank = next(i for i, row in enumerate(rows) if row)
-            self.lines += [Line(at + i, row) for i, row in enumerate(rows[blank:])]
+            end = self.getpos()[0]  # `&#10;` is a line of text, but not of the file
+            self.lines += [Line(min(at + i, end), row) for i, row in enumerate(rows[blank:])]
         else:
             self.lines.append(Line(at, " ".join(text.split()), heading=self._heading))
             self.lines.append(Line(at, ""))
@@ -247,6 +248,7 @@ def _html(text: str) -> tuple[tuple[Line, ...], str]:
 
 def _tame(text: str) -> str:
     """Markup without what the parser fails at, or looks for the end of from every start anew; all words are kept."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _ENDLESS_NUMBER.sub("&amp;#", _SECTION.sub("", text))
     for start, end in (("<!--", "-->"), ("<", ">")):
         rest = text.rfind(end) + 1

@@ -2,3 +2,11 @@
 
 Nothing here is imported before it is used: the SDK alone takes longer to import than an offline run takes.
 """
+
+CREDENTIALS = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_FEDERATION_RULE_ID",
+)
+"""Environment variables that hold or name credentials for the Messages API."""

@@ -20,7 +20,7 @@ import httpx2
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
 from delegator.model import ModelEvent, Request
-from delegator.models import sse
+from delegator.models import CREDENTIALS, sse
 from delegator.models.accumulate import Accumulator, fault_of
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
@@ -38,12 +38,6 @@ _CLOUDS = {
     "foundry": ("AsyncAnthropicFoundry", "anthropic"),
 }
 """The SDK's client for a cloud, and the module without which it fails at the first request."""
-_CREDENTIALS = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_PROFILE",
-    "ANTHROPIC_FEDERATION_RULE_ID",
-)
 _STATUS = {
     401: Fault.AUTH,
     402: Fault.SPEND_LIMIT,
@@ -187,7 +181,7 @@ def _client(base_url: str) -> anthropic.AsyncAnthropic:
     try:
         if address:
             settings["base_url"] = httpx2.URL(address.rstrip("/").removesuffix("/v1"))
-            if not any(os.environ.get(name) for name in _CREDENTIALS):
+            if not any(os.environ.get(name) for name in CREDENTIALS):
                 settings["api_key"] = "none"  # local servers ask for no key, the SDK does
             if _loopback(settings["base_url"].host):
                 settings["http_client"] = _direct()
@@ -218,9 +212,7 @@ def _loopback(host: str) -> bool:
 
 def _model_error(error: anthropic.AnthropicError) -> ModelError:
     match error:
-        case anthropic.APITimeoutError(__cause__=httpx2.ConnectTimeout()):
-            return ModelError(Fault.UNREACHABLE)
-        case anthropic.APITimeoutError():
+        case anthropic.APITimeoutError() if not isinstance(error.__cause__, httpx2.ConnectTimeout):
             return ModelError(Fault.SILENT)
         case anthropic.APIConnectionError(__cause__=httpx2.LocalProtocolError()):
             # a key that fits into no header; the cause's words would show it

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from delegator.handoff import CONVERSATION, DELEGATE
 from delegator.language import stems
 from delegator.models.offline.question import is_small_talk, parts, resolve
-from delegator.models.offline.transcript import DELEGATE, Move, Step, Transcript
+from delegator.models.offline.transcript import Move, Step, Transcript
+from delegator.sanitize import unmarked
 
 _HELLO = "Hello. Ask a question about the documents, and I will look for sentences that answer it."
 _REVISIONS = 2
@@ -87,7 +89,7 @@ def _order(task: str) -> str:
 
 
 def _earlier(transcript: Transcript) -> list[str]:
-    told = transcript.results("conversation")
+    told = transcript.results(CONVERSATION)
     turns = told[0].data.get("turns", ()) if told else ()
     return [str(turn.get("question", "")) for turn in turns if isinstance(turn, Mapping)]
 
@@ -163,7 +165,7 @@ def _gaps(thread: _Thread) -> list[str]:
 def _paragraph(thread: _Thread, said: set[str]) -> str:
     lines = []
     for claim in _claims(thread):
-        text = str(claim["text"]).strip()
+        text = unmarked(str(claim["text"]))
         if text not in said:
             said.add(text)
             lines.append(f"{text} [{claim['cite']}]")

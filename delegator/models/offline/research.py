@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from delegator.handoff import SUBMIT
 from delegator.models.offline.extract import Unit, answers, plain, rank, sources
 from delegator.models.offline.question import Question, analyse, vague
-from delegator.models.offline.transcript import SUBMIT, Move, Transcript
+from delegator.models.offline.transcript import Move, Transcript
 
 HITS = 8
 WELL_COVERED = 0.8

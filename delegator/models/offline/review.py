@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from delegator.handoff import SUBMIT
 from delegator.language import stems
 from delegator.models.offline.question import analyse, vague
 from delegator.models.offline.research import fill
-from delegator.models.offline.transcript import SUBMIT, Move, Transcript
+from delegator.models.offline.transcript import Move, Transcript
 
 _SUPPORTED = 0.6
 _LONG = 1_600

@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delegator.envelope import unseal
+from delegator.handoff import BRIEF, DELEGATE, SUBMIT, TASK_HEAD
 from delegator.messages import Message, Text, ToolResult, ToolSpec, ToolUse
 from delegator.model import Request
-
-DELEGATE = "delegate_to_"
-SUBMIT = "submit_report"
-_TASK_HEAD = "Your task:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class Transcript:
     @property
     def brief(self) -> Mapping[str, Any]:
         """What the brief tool returned, or an empty brief."""
-        steps = self.results("brief")
+        steps = self.results(BRIEF)
         return steps[0].data if steps else {}
 
     @property
@@ -100,4 +97,4 @@ def read(request: Request) -> Transcript:
 
 def _first_words(messages: tuple[Message, ...]) -> str:
     text = "".join(block.text for block in messages[0].content if isinstance(block, Text))
-    return text.removeprefix(_TASK_HEAD).strip()
+    return text.removeprefix(TASK_HEAD).strip()
