@@ -254,20 +254,18 @@ def test_the_calls_left_are_those_of_the_tightest_ceiling() -> None:
 
 
 @requirement("B3")
-def test_the_last_call_below_any_ceiling_is_announced() -> None:
-    run = Budget(owner="run", limits=Limits(model_calls=2))
-    child = run.child("D1", Limits())
-    with child.model_call(10):
-        assert not child.landing
-    with child.model_call(10):
-        assert child.landing
-
-
-@requirement("B3")
 @pytest.mark.parametrize("spent", [0, 100])
-def test_an_end_in_sight_of_the_tokens_is_announced_below_too(spent: int) -> None:
+def test_an_end_in_sight_of_the_tokens_is_announced(spent: int) -> None:
     run = Budget(owner="run", limits=Limits(tokens=100), spent=Usage(output_tokens=spent))
-    assert run.child("D1", Limits()).landing is (spent == 100)
+    assert run.nearly_spent is (spent == 100)
+    assert not run.child("D1", Limits()).nearly_spent
+
+
+def test_the_smallest_reply_ceiling_of_all_ancestors_counts() -> None:
+    run = Budget(owner="run", limits=Limits(reply_tokens=500))
+    assert run.child("D1", Limits(reply_tokens=4_000)).reply_tokens == 500
+    assert run.child("D1", Limits(reply_tokens=40)).reply_tokens == 40
+    assert Budget(owner="run", limits=Limits()).reply_tokens is None
 
 
 def test_seconds_are_counted_from_when_the_budget_was_made() -> None:
@@ -277,10 +275,10 @@ def test_seconds_are_counted_from_when_the_budget_was_made() -> None:
 
 @requirement("B3")
 @pytest.mark.parametrize("age", [0, 1_000])
-def test_an_end_in_sight_of_the_seconds_is_announced_below_too(age: int) -> None:
+def test_an_end_in_sight_of_the_seconds_is_announced(age: int) -> None:
     started = time.monotonic() - age
     run = Budget(owner="run", limits=Limits(seconds=1_200), started=started)
-    assert run.child("D1", Limits()).landing is (age == 1_000)
+    assert run.nearly_spent is (age == 1_000)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan")])

@@ -387,7 +387,7 @@ def test_a_question_that_is_too_long_is_refused_by_name() -> None:
     ("content", "words"),
     [
         (b"max_calls = 0", "delegator.toml: max_calls: minimum 1"),
-        (b"max_seconds = nan", "limit seconds must be more than zero"),
+        (b"max_seconds = nan", "delegator.toml: max_seconds"),
         (b'offline = "yes"', "delegator.toml: offline: type boolean"),
         (b"colour = 1", "there is no setting colour"),
         (b'"a\\u001b[2J" = 1', "there is no setting a[2J"),

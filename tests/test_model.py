@@ -64,7 +64,7 @@ def test_words_of_people_replies_and_sealed_results_may_pass() -> None:
             assistant(Text(text="Done.")),
             user(Text(text="Mend your report."), label=OPERATOR),
         ),
-        system=SYSTEM,
+        prompts=frozenset({SYSTEM}),
         fence=FENCE,
     )
 
