@@ -3,7 +3,6 @@
 What fails is marked, never hidden and never mended.
 """
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from delegator.agents import MAX_CLAIMS
 from delegator.knowledge import Library, Passage
 from delegator.outcome import SourceSeen
-from delegator.sanitize import CODE, fold
+from delegator.sanitize import CODE, fold, inert, plain_brackets
 
 SHORTEST_QUOTE = 8
 """Characters below which a quote is found in any text and shows nothing."""
@@ -26,7 +25,6 @@ NOT_VERBATIM = "not a verbatim span of its source"
 
 _NUMBERS = re.compile(r"(\d+)(?:\s*[\u2013-]\s*(\d+))?")
 _MARKERS = re.compile(CODE + r"|(?:\\?\[\s*\d+(?:\s*[,;\u2013-]\s*\d+)*\s*\\?\])+")
-_ENTITIES = re.compile(r"&(?:#\d{1,4}|#x[0-9a-f]{1,4}|[lr](?:sqb|brack));", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +149,8 @@ def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citati
             return match[0]
         return "".join(dict.fromkeys(number(digits) for digits in _spelled_out(match[0])))
 
-    text = _ENTITIES.sub(_plain_bracket, answer)
-    return _MARKERS.sub(renumbered, text), tuple(cited.values())
+    text = _MARKERS.sub(renumbered, plain_brackets(answer))
+    return inert(text), tuple(cited.values())  # a marker may have completed a link
 
 
 def _spelled_out(markers: str) -> Iterator[str]:
@@ -164,9 +162,3 @@ def _spelled_out(markers: str) -> Iterator[str]:
             yield from map(str, span)
         else:
             yield from filter(None, (first, last))
-
-
-def _plain_bracket(match: re.Match[str]) -> str:
-    """A bracket or digit that was written as an entity: a reader's page would show it as a marker."""
-    shown = html.unescape(match[0])
-    return shown if shown in "[]0123456789" else match[0]

@@ -109,7 +109,7 @@ def index_json(found: Refreshed) -> str:
 def index_text(found: Refreshed, folder: str) -> str:
     """What a refresh found, in a line or two."""
     text = (
-        f"{found.documents:,} documents in {one_line(folder)}: {found.added:,} added, {found.changed:,} changed, "
+        f"{found.documents:,} document{'s' * (found.documents != 1)} in {one_line(folder)}: {found.added:,} added, {found.changed:,} changed, "
         f"{found.removed:,} removed ({found.seconds:.1f} s)"
     )
     if not found.skipped:

@@ -4,6 +4,7 @@ Cleaning removes what a reader cannot see and a machine might obey; it never rew
 takes time in proportion to the text, whatever the text is.
 """
 
+import html
 import math
 import re
 import unicodedata
@@ -117,14 +118,6 @@ def one_line(text: str, width: int = 200) -> str:
     return folded if len(folded) <= width else folded[: width - 1] + "…"
 
 
-_BRACKETED = re.compile(r"\[(?=[\d\s,;:\u2013\u2014-]*\])([^\]]*)\]")
-
-
-def unmarked(text: str) -> str:
-    """Words that are put into an answer on one line, and can neither cite nor open a piece of code there."""
-    return _BRACKETED.sub(r"(\1)", fold(text).replace("```", "''").replace("`", "'"))
-
-
 def fold(text: str) -> str:
     """White space runs as one space: the form in which a quote is compared with its source."""
     return " ".join(clean(text).split())
@@ -135,6 +128,30 @@ CODE = (
     r"|(?<![\\`])(?:``(?!`)[^\n]*?[^`\n]``|`[^`\n]+`)(?!`))"
 )
 """A pattern for code in Markdown. Put it first in an alternation to keep something out of code."""
+
+_BRACKETED = re.compile(r"\[(?=[\d\s,;:\\\u2013\u2014-]*\])([^\]]*)\]")
+_ENTITIES = re.compile(CODE + "|(?:&[#0-9a-z]*)+;?", re.IGNORECASE)
+_LONGEST_ENTITY = 12
+_MARKER_CHARACTERS = frozenset("[]0123456789")
+
+
+def unmarked(text: str) -> str:
+    """Words that are put into an answer on one line, and can neither cite nor open a piece of code there."""
+    words = fold(text).replace("```", "''").replace("`", "'")
+    return _BRACKETED.sub(r"(\1)", plain_brackets(words))
+
+
+def plain_brackets(markdown: str) -> str:
+    """`markdown` with brackets and digits for the entities that a page would show as such, except in code."""
+    return _ENTITIES.sub(_plain_bracket, markdown)
+
+
+def _plain_bracket(found: re.Match[str]) -> str:
+    """Only entities that stand alone: `&#9&#49;;` is not `[` on a page, and must not become `&#91;` here."""
+    alone = found[0].count("&") == 1 and found[0].endswith(";") and len(found[0]) <= _LONGEST_ENTITY
+    shown = html.unescape(found[0]) if alone and not found["code"] else ""
+    return shown if shown in _MARKER_CHARACTERS else found[0]
+
 
 _WORDS = r"\[(?P<words>[^\[\]\n]*)\]"
 _DESTINATION = r"\([^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)"
@@ -158,7 +175,7 @@ _MARKUP = [
         rf"(?P<words>)<(?:{_NAMES}[^<>]*=[^<>]*|{_SWALLOWING}[^<>]*|/{_NAMES}\s*)>",
     )
 ]
-# What the last pass breaks up: what could act even if everything above had been fooled.
+# What is broken up at last: what could act even if everything above had been fooled.
 _CALL_OR_LINK = re.compile(r"\w\[[^\[\]!\n]*\]\([^:/\\&<>()\n]*\)|\](?=\()")
 _DEFINITION = re.compile(
     r"(?m:^)([ \t]*(?:[>*+-][ \t]*|\d{1,9}[.)][ \t]+)*\[(?:[^\[\]\\]|\\[\s\S])*\]):"
@@ -173,15 +190,19 @@ _LIVE_WITHOUT_ATTRIBUTES = re.compile(
 
 
 def for_answer(markdown: str) -> str:
-    """A Markdown answer without images, links, link definitions or HTML: what they said stays as plain words.
-
-    First the usual forms are taken out, for the reader's sake. Then whatever could still act is broken up by a space, wherever
-    it stands, so that nothing depends on having understood the Markdown: `](` `]:` `<tag`.
-    """
+    """A Markdown answer without images, links, link definitions or HTML: what they said stays as plain words."""
     text = clean(markdown)
     for pattern in _MARKUP:
         text = pattern.sub(_words, text)
-    text = _CALL_OR_LINK.sub(lambda found: "] " if found[0] == "]" else found[0], text)
+    return inert(text)
+
+
+def inert(markdown: str) -> str:
+    """`markdown` in which nothing acts: a space breaks up every `](`, `]:` and `<tag` that could.
+
+    It does so wherever they stand, in code too, so that nothing depends on having understood the Markdown.
+    """
+    text = _CALL_OR_LINK.sub(lambda found: "] " if found[0] == "]" else found[0], markdown)
     text = _MAIL.sub("< ", _DEFINITION.sub(r"\1 :", text))
     return _TAG.sub(_broken_tags, text)
 

@@ -174,7 +174,8 @@ def _capped_items(value: Mapping[Any, object], room: list[int], depth: int) -> d
         if n == MAX_RESULT_ITEMS or room[0] <= 0:
             kept["[left out]"] = f"{len(value) - n} more"
             break
-        kept[capped_text(_said(key), room)] = capped(item, room, depth)
+        name = capped_text(_said(key), room)
+        kept[name] = capped(item, room, depth)
     room[0] -= 1
     return kept
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from delegator.errors import Fault, ModelError
 from messages_api import Cut, Html, Reply, Status
 from programs import CONTROLS, PROGRAM, Main, interruptible, main, read_until, run, started
 from requirements import requirement
@@ -428,6 +429,19 @@ def test_a_bug_is_two_lines_and_a_traceback_only_for_who_asks(
 
 
 @requirement("cli:errors")
+def test_an_error_of_ours_before_the_run_is_two_lines_too(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ModelError(Fault.CUT)
+
+    monkeypatch.setattr("delegator.api.open_index", fail)
+    status, out, err = main("ask", "--offline", QUESTION)
+    assert (status, out) == (1, "")
+    assert err == f"delegator: {ModelError(Fault.CUT)}\n           {ModelError(Fault.CUT).hint}\n"
+
+
+@requirement("cli:errors")
 def test_the_servers_own_words_are_shown_to_who_asks_and_cannot_draw(
     docs: Path, main: Main
 ) -> None:
@@ -571,6 +585,18 @@ def test_agents_are_listed_and_agent_files_checked(tmp_path: Path, main: Main) -
     (tmp_path / "delegator.toml").write_text('agents = "agents"\n')
     _, out, _ = main("agents", "--json")
     assert [agent["name"] for agent in json.loads(out)][-1] == "poet"
+
+
+def test_what_is_not_honoured_in_an_agent_file_is_named_on_stderr(
+    tmp_path: Path, main: Main
+) -> None:
+    front = "name: poet\ndescription: Writes verse.\ncolor: red\x1b[2J"
+    (tmp_path / "poet.md").write_text(f"---\n{front}\n---\nYou rhyme.\n")
+    status, _, err = main("agents", "--agents", str(tmp_path))
+    assert status == 0
+    assert "color" in err
+    assert err.count("\n") == 1
+    assert CONTROLS.findall(err) == []
 
 
 def test_an_index_is_built_and_refreshed(docs: Path, main: Main) -> None:

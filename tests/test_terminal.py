@@ -524,6 +524,26 @@ def test_a_revision_that_nobody_reviewed_shows_the_review_of_what_it_revises() -
     assert answers.plain(answer).endswith("Needs review\nD3 Find it (revise, 2/5): Say who.")
 
 
+@requirement("T8")
+def test_at_a_terminal_what_needs_review_is_wrapped_and_made_safe_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    review = Verdict(by="D2", score=2, verdict="revise", feedback="Say\x1b[2J who made it. " * 4)
+    record = Delegation(id="D1", agent=shipped("researcher"), task="Find it", review=review)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("delegator.terminal.streams.size", lambda _: (60, 24))
+    monkeypatch.setenv("NO_COLOR", "1")
+    answers.show(an_answer(delegations=(record,), flagged=("D1",)))
+    assert terminal.getvalue() == snapshot("""\
+Text.
+
+Needs review
+- D1 Find it (revise, 2/5): Say[2J who made it. Say[2J who
+  made it. Say[2J who made it. Say[2J who made it.
+""")
+
+
 def test_figures_are_one_line() -> None:
     answer = an_answer(outcome=Outcome.NEEDS_REVIEW, usage=Usage(input_tokens=12_345))
     assert answers.figures(answer) == "needs review · 1 call · 12.3k tokens · 1.2 s · 1 delegation"
@@ -599,6 +619,16 @@ def test_no_color_means_no_escape_sequence_and_still_a_wrapped_answer(spawn: Any
     lines = lines_of(child.before)
     assert max(map(cell_len, lines)) <= 60
     assert "Sources" in lines
+
+
+def test_the_question_can_be_typed_and_ended_with_ctrl_d(spawn: Any) -> None:
+    child = spawn("ask", "--quiet", "-")
+    child.expect("reading the question from the terminal; end with Ctrl-D")
+    child.send("What is BM25?\n\x04")
+    child.expect("Sources")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
 
 
 def test_an_error_is_wrapped_below_itself(spawn: Any) -> None:

@@ -16,7 +16,7 @@ from delegator.models.offline.question import Kind, Question, is_verb, vague
 MAX_QUOTE = 600
 MAX_EXAMPLE = 240
 """Characters of the list or piece of code that a sentence introduces."""
-_SHORTEST, _LONGEST = 4, 70
+_SHORTEST, _LONGEST = 3, 70
 _BULLET = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)]|#\.)\s+")
 _NOISE = re.compile(
     r"^\s*(?:\.\. (?:_|\w+::\s*\Z)|\||={3,}|-{3,}|\+-|>>>|#!|see also\b|table of contents\b)|https?://\S+\s*$",
