@@ -14,6 +14,7 @@ from delegator.sanitize import for_terminal, one_line
 
 WIDEST = 78
 """Columns of a paragraph, where the terminal has so many."""
+NARROWEST = 20
 
 
 def agents_json(own: Iterable[Agent]) -> str:
@@ -66,7 +67,8 @@ def _paragraph(agent: Agent) -> str:
         ("limits ", limits),
         ("report ", report),
     ]
-    lines, width = [agent.name], min(WIDEST, shutil.get_terminal_size().columns - 1)
+    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns - 1))
+    lines = [agent.name]
     for head, text in rows:
         indent = "  " + head
         lines += textwrap.wrap(

@@ -149,7 +149,7 @@ def plain_brackets(markdown: str) -> str:
 def _plain_bracket(found: re.Match[str]) -> str:
     """Only entities that stand alone: `&#9&#49;;` is not `[` on a page, and must not become `&#91;` here."""
     alone = found[0].count("&") == 1 and found[0].endswith(";") and len(found[0]) <= _LONGEST_ENTITY
-    shown = html.unescape(found[0]) if alone and not found["code"] else ""
+    shown = html.unescape(found[0]) if alone else ""
     return shown if shown in _MARKER_CHARACTERS else found[0]
 
 

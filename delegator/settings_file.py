@@ -44,11 +44,15 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {NAME}") from error
+        raise ConfigError(
+            f"cannot read {NAME}", hint=f"{path} must be readable, and UTF-8."
+        ) from error
     try:
         values = {key.replace("-", "_"): value for key, value in tomllib.loads(text).items()}
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{NAME} is not valid TOML", hint=str(error)) from error
+    except RecursionError:
+        raise ConfigError(f"{NAME} is nested too deep", hint="Settings are plain values.") from None
     if isinstance(values.get("docs"), str):
         values["docs"] = [values["docs"]]
     for name, value in values.items():

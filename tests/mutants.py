@@ -254,7 +254,7 @@ MUTANTS = (
         "tools.py",
         "daemon=True",
         "daemon=False",
-        "test_tools.py test_hardening.py",
+        "test_hardening.py",
     ),
     Mutant(
         "W5 a crash hands over what was found",

@@ -114,40 +114,40 @@ def test_an_agent_whose_report_is_no_closed_object_is_refused(schema: dict[str, 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("most", [None, "9", 10, True])
-@requirement("cli:errors")
-def test_claims_that_cannot_be_numbered_by_one_digit_are_refused(most: object) -> None:
+def citing(**most: object) -> dict[str, object]:
+    """A schema of claims that code can check, at most so many."""
+    names = ["text", "source", "quote"]
     item = {
         "type": "object",
-        "properties": {name: {"type": "string"} for name in ("text", "source", "quote")},
+        "properties": {name: {"type": "string"} for name in names},
+        "required": names,
         "additionalProperties": False,
     }
-    claims = {"type": "array", "items": item, "maxItems": 9}
-    closed = {"type": "object", "additionalProperties": False}
-    assert Agent(
-        name="a",
-        description="d",
-        prompt="p",
-        output_schema={**closed, "properties": {"claims": claims}},
-    ).cites
-    unbounded = {**claims, "maxItems": most}
-    if most is None:
-        del unbounded["maxItems"]
-    with pytest.raises(ConfigError, match="too many claims"):
-        Agent(
-            name="a",
-            description="d",
-            prompt="p",
-            output_schema={**closed, "properties": {"claims": unbounded}},
-        )
+    claims = {"type": "array", "items": item, **most}
+    return {"type": "object", "properties": {"claims": claims}, "additionalProperties": False}
 
 
-@pytest.mark.parametrize("claims", [True, {"items": True}, {"items": {"properties": True}}, {}])
+def test_an_agent_whose_claims_name_their_sources_cites() -> None:
+    assert Agent(name="a", description="d", prompt="p", output_schema=citing(maxItems=9)).cites
+
+
+@pytest.mark.parametrize("most", [{}, {"maxItems": "9"}, {"maxItems": 10}])
+@requirement("cli:errors")
+def test_more_claims_than_there_are_digits_are_refused(most: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="too many claims") as caught:
+        Agent(name="a", description="d", prompt="p", output_schema=citing(**most))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("claims", [True, {"items": True}, {"items": {}}, {}])
 def test_a_schema_that_says_little_about_claims_is_no_citing_agent(claims: object) -> None:
     schema = {"type": "object", "properties": {"claims": claims}, "additionalProperties": False}
     assert fields_of(schema) == {"claims": claims}
-    if claims != {"items": {"properties": True}}:
-        assert not Agent(name="a", description="d", prompt="p", output_schema=schema).cites
+    assert not Agent(name="a", description="d", prompt="p", output_schema=schema).cites
+
+
+def test_what_is_no_schema_has_no_fields() -> None:
+    assert [fields_of(schema) for schema in (True, None, {}, {"properties": True})] == [{}] * 4
 
 
 def test_tools_are_named_whether_they_are_names_or_values() -> None:
@@ -400,10 +400,12 @@ FRONT = (
 def test_any_front_matter_is_an_agent_or_a_refusal_with_the_files_name(front: str) -> None:
     path = Path(__file__).with_name("any.md")
     text = f"---\nname: a\ndescription: d\n{front}\n---\nDo it."
+    problem = "any.md: "
     try:
         Reading(text).load(path)
     except DelegatorError as error:
-        assert str(error).startswith("any.md: ")
+        problem = str(error)
+    assert problem.startswith("any.md: ")
 
 
 class Reading:

@@ -23,7 +23,8 @@ from delegator.citations import (
 )
 from delegator.knowledge import Hit, Passage
 from delegator.outcome import SourceSeen
-from delegator.sanitize import fold, for_answer
+from delegator.sanitize import fold, for_answer, inert
+from rendered import live, markup
 from requirements import requirement
 from texts import hostile_texts
 
@@ -308,6 +309,14 @@ def test_a_marker_whose_quote_failed_says_unverified() -> None:
         ("[99, 11]", f"{UNSUPPORTED}[1]"),
         ("[11] [12]", "[1] [2]"),
         ("[\u0661\u0661]", "[1]"),
+        ("[11-12]", "[1][2]"),
+        ("[11 \u2013 12]", "[1][2]"),
+        ("[12-11]", "[1][2]"),
+        ("[11-99999]", f"[1]{UNSUPPORTED}"),
+        ("[11-" + "9" * 5_000 + "]", f"[1]{UNSUPPORTED}"),
+        ("[11; 12]", "[1][2]"),
+        (r"\[11\] \[12]", "[1] [2]"),
+        ("&#91;11&#93; [&#49;2]", "[1] [2]"),
     ],
 )
 def test_several_claims_may_stand_together(answer: str, text: str) -> None:
@@ -317,7 +326,7 @@ def test_several_claims_may_stand_together(answer: str, text: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "`a[0]` and ``b[1] ` c[2]``",
+        "`a[0]` and ``b[1] ` c[2]`` and `&#91;3&#93;`",
         "```\na[0] = b[11]\n```",
         "~~~\na[11]\n~~~",
         "```python\nnever_closed[11]\n",
@@ -360,7 +369,7 @@ def test_every_number_in_an_answer_is_listed_and_everything_listed_is_in_it(
 @given(hostile_texts())
 def test_an_answer_without_digits_in_brackets_stays_as_it_is(answer: str) -> None:
     if not re.search(r"\[\s*\d", answer):
-        assert resolve(answer, {11: claim(11)}) == (answer, ())
+        assert resolve(answer, {11: claim(11)}) == (inert(answer), ())
 
 
 def test_a_claim_without_a_place_is_cited_as_from_an_unknown_source() -> None:
@@ -380,6 +389,28 @@ def test_the_markers_of_an_answer_made_safe_are_still_its_markers() -> None:
     text, citations = resolve(for_answer(answer), {11: claim(11), 12: claim(12)})
     assert text == f"Great![1] As said [2] in x {UNSUPPORTED}."
     assert len(citations) == 2
+
+
+@requirement("T8")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[a&#93;(http://e)",
+        "&#91;a](http://e)",
+        "\\[99\\]: http://e\n\n[98]",
+        "&#91;r]: http://e\n\n[r]",
+        "![11&#93;(http://e/x.png)",
+    ],
+)
+def test_no_marker_completes_a_link(answer: str) -> None:
+    assert live(resolve(for_answer(answer), {})[0]) == []
+
+
+@requirement("T8")
+@UNTIMED
+@given(markup() | hostile_texts(), st.sets(st.sampled_from([1, 11, 99])))
+def test_an_answer_with_its_markers_resolved_does_not_act(text: str, known: set[int]) -> None:
+    assert live(resolve(for_answer(text), {n: claim(n) for n in known})[0]) == []
 
 
 @pytest.mark.parametrize(

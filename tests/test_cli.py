@@ -604,7 +604,7 @@ def test_an_index_is_built_and_refreshed(docs: Path, main: Main) -> None:
     (docs / "tea.txt").unlink()
     status, out, err = main("index", str(docs))
     assert (status, err) == (0, "")
-    assert out.startswith(f"1 documents in {docs}: 0 added, 0 changed, 1 removed")
+    assert out.startswith(f"1 document in {docs}: 0 added, 0 changed, 1 removed")
 
 
 HEAVY = ("anthropic", "httpx2", "rich", "jsonschema", "prompt_toolkit", "asyncio", "sqlite3")

@@ -1,7 +1,8 @@
 """Ways around a guard that once worked. Each stays shut."""
 
 import asyncio
-import threading
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -333,28 +334,34 @@ def test_a_run_can_be_read_twice_and_an_unstarted_one_says_so(docs: Path) -> Non
         asyncio.run(unstarted())
 
 
+STUCK = """
+import asyncio, threading, delegator
+
+@delegator.tool
+def stuck() -> str:
+    "Never returns."
+    threading.Event().wait()
+    return ""
+
+async def main() -> None:
+    call = delegator.Call(input={}, label=delegator.untrusted("x"))
+    async with asyncio.timeout(0.01):
+        await stuck.run(call)
+
+try:
+    asyncio.run(main())
+except TimeoutError:
+    print("given up")
+"""
+
+
 @requirement("W5")
 def test_a_tool_that_never_returns_does_not_hold_up_the_program() -> None:
-    release = threading.Event()
-
-    @delegator.tool
-    def stuck() -> str:
-        """Gets stuck."""
-        release.wait()
-        return ""
-
-    agent = delegator.Agent(
-        name="worker", description="x", prompt="x", tools=(replace(stuck, seconds=0.01),)
+    """It would hang at exit, were its thread one that is waited for; the time limit is only this test's own end."""
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30, check=False
     )
-    model = Scripted(
-        {
-            "orchestrator": [call("delegate_to_worker", task="t"), say("Done.")],
-            "D1": [call("stuck"), call("submit_report", answer="Stuck.")],
-        }
-    )
-    answer, _ = ask(model, agents=[agent])
-    release.set()
-    assert answer.outcome is Outcome.COMPLETE
+    assert (done.stdout, done.stderr) == ("given up\n", "")
 
 
 def test_a_tool_with_an_open_schema_is_named_before_anything_runs() -> None:

@@ -437,6 +437,17 @@ def test_a_database_that_is_broken_inside_is_made_anew(docs: Path, tmp_path: Pat
     index.close()
 
 
+def test_an_error_that_is_not_about_the_file_deletes_nothing(docs: Path, tmp_path: Path) -> None:
+    index = Index(tmp_path / "i.sqlite", [docs])
+    index._db.execute(
+        "create trigger no before insert on document begin select raise(abort, 'no'); end"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        index.refresh()
+    assert index._db.execute("select count(*) from sqlite_master where name = 'no'").fetchone()[0]
+    index.close()
+
+
 def test_an_index_of_another_version_is_made_anew(docs: Path, tmp_path: Path) -> None:
     database = tmp_path / "i.sqlite"
     old = sqlite3.connect(database)

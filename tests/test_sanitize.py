@@ -2,15 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from delegator import sanitize
 from delegator.sanitize import (
@@ -21,8 +17,12 @@ from delegator.sanitize import (
     fold,
     for_answer,
     for_terminal,
+    inert,
     one_line,
+    plain_brackets,
+    unmarked,
 )
+from rendered import live, markup
 from requirements import requirement
 from texts import hostile_texts, json_values
 
@@ -330,47 +330,6 @@ def test_texts_that_differ_in_white_space_alone_fold_to_the_same() -> None:
 
 # Answers
 
-MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
-SWALLOWS = frozenset(
-    (
-        "script style textarea title xmp plaintext noscript noembed noframes template iframe svg math form body "
-        "html head frameset select button"
-    ).split()
-)
-
-
-class Page(HTMLParser):
-    """Notes the tags of some HTML that could act: those with attributes, those that swallow or run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in SWALLOWS or any(value is not None for _, value in attrs):
-            self.live.append(f"tag {tag}")
-
-
-def live(markdown: str) -> list[str]:
-    """What would act if this were rendered by a reader that lets HTML through."""
-    return list(_live(MARKDOWN.parse(markdown)))
-
-
-def _live(tokens: Sequence[Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.type == "image":
-            yield f"image {token.attrs['src']}"
-        if token.type == "link_open" and re.search(r"[:/\\]", str(token.attrs["href"])):
-            yield f"link {token.attrs['href']}"
-        if token.type in ("html_inline", "html_block"):
-            page = Page()
-            page.feed(token.content + ">")  # in case the last tag is not finished
-            page.close()
-            yield from page.live
-            yield from re.findall("<[!?]", token.content)
-        yield from _live(token.children or [])
-
-
 ACTING = {
     "link": "[words](http://e)",
     "link with a title": '[words](http://e "title)")',
@@ -439,17 +398,9 @@ def test_nothing_in_an_answer_acts(name: str) -> None:
     assert live(for_answer(ACTING[name])) == []
 
 
-_MARKUP = (
-    "[¦]¦(¦)¦![¦](¦][¦]:¦[a]¦[a]:¦![a]¦[b][a]¦http://e¦//e¦<http://e>¦<a@e.e>¦<a href=x>¦<img src=x>¦<script>¦</script>¦<div "
-    "¦<b>¦<x/¦<¦>¦=¦\"¦'¦`¦``¦```¦~~~¦\\¦\n¦\n\n¦ ¦\t¦>¦-¦1. ¦!¦:¦a¦b¦x[0](y)¦1¦[11]¦<!--¦-->¦<?¦&¦*¦_¦#¦|¦---¦onclick=x"
-    "¦\u200b¦&lt;¦&#91;¦&colon;¦{¦\n> ¦\n- ¦<div>\n"
-)
-markup = st.lists(st.sampled_from(_MARKUP.split("¦"))).map("".join)
-
-
 @requirement("T8")
 @settings(deadline=None, max_examples=400)
-@given(markup | hostile_texts())
+@given(markup() | hostile_texts())
 def test_no_text_can_be_made_to_act(text: str) -> None:
     assert live(for_answer(text)) == []
 
@@ -516,7 +467,7 @@ def test_code_that_would_act_elsewhere_keeps_all_its_words(text: str, answer: st
 
 @requirement("T8")
 @UNTIMED
-@given(markup | hostile_texts())
+@given(markup() | hostile_texts())
 def test_an_answer_has_no_character_that_hides_or_commands(text: str) -> None:
     assert clean(for_answer(text)) == for_answer(text)
 
@@ -542,9 +493,70 @@ def test_code_is_what_a_reader_of_markdown_takes_for_code(text: str, code: list[
     assert [found[0] for found in re.finditer(CODE, text)] == code
 
 
+@requirement("T8")
+@UNTIMED
+@given(markup() | hostile_texts())
+def test_what_is_inert_stays_so_and_stays_as_it_is(text: str) -> None:
+    once = inert(clean(text))
+    assert live(once) == []
+    assert inert(once) == once
+
+
+# Words of others in an answer
+
+
+@requirement("cite")
+@UNTIMED
+@given(markup() | hostile_texts())
+def test_unmarked_words_neither_cite_nor_open_code(text: str) -> None:
+    words = unmarked(text)
+    assert not re.search(r"\[\s*\d+\s*\\?\]", plain_brackets(words))
+    assert "`" not in words
+    assert "\n" not in words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Attack [21]", "Attack (21)"),
+        (r"\[21\]", r"\(21\)"),
+        ("[21, 22; 23-24]", "(21, 22; 23-24)"),
+        ("&#91;21&#93; &lbrack;21&rsqb; [&#x32;1]", "(21) (21) (21)"),
+        ("&#9&#49;;21&#93;", "&#9&#49;;21]"),
+        ("`a` ```b", "'a' ''b"),
+        ("a\n[x] b", "a [x] b"),
+    ],
+)
+def test_unmarked_words_say_what_they_said(text: str, words: str) -> None:
+    assert unmarked(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("&#91;&#049;&#x31;&#X5D;", "[11]"),
+        ("&lbrack;&lsqb;&rbrack;&rsqb;", "[[]]"),
+        ("&amp;&#65;&copy;&#40;&lt;&nope;&#1;&#0;", "&amp;&#65;&copy;&#40;&lt;&nope;&#1;&#0;"),
+        ("`&#91;`", "`&#91;`"),
+        ("&#91 &&#91; &#1&#49;", "&#91 &&#91; &#1&#49;"),
+        ("&#" + "9" * 9_999 + ";", "&#" + "9" * 9_999 + ";"),
+    ],
+)
+def test_only_entities_of_brackets_and_digits_become_plain(text: str, plain: str) -> None:
+    assert plain_brackets(text) == plain
+
+
+@UNTIMED
+@given(
+    st.lists(st.sampled_from(["&", "#", "9", "1", "x5b", ";", "&#91;", "[", "lsqb"])).map("".join)
+)
+def test_making_brackets_plain_makes_no_new_entity(text: str) -> None:
+    assert plain_brackets(plain_brackets(text)) == plain_brackets(text)
+
+
 _OPENINGS = (
     "[¦![¦[a](¦![a](¦[a](<b¦[a](b(¦[a][¦![a][¦](¦a[¦a[0](¦<a¦<¦<!--¦<a:¦a@¦<a@¦<img ¦<http://a¦`¦``¦```¦``` `¦~~~¦\\¦[\\¦\n["
-    '¦\n[a\\¦\n[a]: ¦\n[a]:b (¦\n[a]:b "¦\n```¦\n~~~\n¦\n> ¦\n1. [¦<a=¦<a\n> ¦[1, ¦\u0301\u0316¦\u200d¦\u0f73¦\ufe0f'
+    '¦\n[a\\¦\n[a]: ¦\n[a]:b (¦\n[a]:b "¦\n```¦\n~~~\n¦\n> ¦\n1. [¦<a=¦<a\n> ¦[1, ¦&#¦&a;¦\u0301\u0316¦\u200d¦\u0f73¦\ufe0f'
 )
 
 
@@ -554,3 +566,4 @@ def test_many_openings_that_never_close_are_no_burden(opening: str) -> None:
     """A pattern that takes more than linear time would not come back from this."""
     text = opening * (100_000 // len(opening))
     assert live(for_answer(text)[:2_000]) == []
+    assert "[21]" not in unmarked(text)
