@@ -1,6 +1,6 @@
 """What is handed down and what comes back: the brief and the report.
 
-Only `accept` makes a `Report`. Passing the schema makes a report well-formed, never trusted.
+Only `accept` and `salvage` make a `Report`. Passing the schema makes a report well-formed, never trusted.
 """
 
 import json
@@ -64,6 +64,16 @@ def accept(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) 
     cleaned = cast("dict[str, Any]", clean_json(value))
     schema.require(cleaned)
     return Report(value=cleaned, label=label)
+
+
+def salvage(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) -> Report | None:
+    """The part of a malformed report that is well-formed by itself, or nothing."""
+    try:
+        value = parse(candidate) if isinstance(candidate, str) else dict(candidate)
+    except HandoffRejected:
+        return None
+    kept = schema.salvage(clean_json(value))
+    return Report(value=kept, label=label) if kept else None
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from delegator.errors import (
     GuardTripped,
     LimitExceeded,
     ModelError,
-    ToolRejected,
 )
 from delegator.events import (
     AgentStarted,
@@ -36,7 +35,7 @@ from delegator.messages import Block, Message, Speaker, Stop, Text, ToolResult, 
 from delegator.model import Model, Reply, Request, TextDelta, ToolUseReady, guard
 from delegator.outcome import Outcome, Receipt, Watch
 from delegator.sanitize import one_line
-from delegator.tools import Call, Tool, ToolOutput, capped
+from delegator.tools import Call, Tool, ToolOutput, attempt, capped
 from delegator.trust import OPERATOR, Label, untrusted
 
 DEFAULT_REPLY_TOKENS = 4_000
@@ -349,7 +348,7 @@ class Loop:
         emit, role = self.around.emit, self.role
         emit(role.id, ToolStarted(tool=tool.name, subject=_subject(call.input)))
         self.watch.tool_calls += 1
-        done = await _guarded_run(tool, Call(input=call.input, label=self.label))
+        done = await attempt(tool, Call(input=call.input, label=self.label))
         emit(role.id, ToolFinished(tool=tool.name, problem=done.problem))
         if not done.rejected:
             self.watch.ran.add(tool.name)
@@ -398,30 +397,6 @@ class _Output:
     block: ToolResult
     label: Label
     invalid: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """How a tool call went: its output, or the problem in words that quote nothing."""
-
-    output: ToolOutput | None
-    problem: str = ""
-    rejected: bool = False
-    """Whether the tool refused the call rather than run it."""
-
-
-async def _guarded_run(tool: Tool, call: Call) -> _Tried:
-    try:
-        async with asyncio.timeout(tool.seconds):
-            return _Tried(await tool.run(call))
-    except ToolRejected as rejection:
-        return _Tried(None, str(rejection), rejected=True)
-    except LimitExceeded as error:
-        return _Tried(None, str(error))
-    except TimeoutError:
-        return _Tried(None, "the tool did not answer in time")
-    except Exception as error:  # noqa: BLE001 - a tool is foreign code, and its words are not for the model
-        return _Tried(None, f"the tool failed ({type(error).__name__})")
 
 
 def _calls(reply: Reply) -> list[ToolUse]:

@@ -13,12 +13,11 @@ from delegator.agents import AGENT_LIMITS, Agent
 from delegator.budget import Budget
 from delegator.citations import NOT_OPENED, Claim, check_claims, first_cite
 from delegator.errors import ConfigError, HandoffRejected, ToolRejected
-from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, parse
+from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, salvage
 from delegator.knowledge import Library
 from delegator.loop import Again, Candidate, Done, Loop, Role, Surroundings
 from delegator.messages import Message, Text, ToolResult, ToolUse
 from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
-from delegator.sanitize import clean_json
 from delegator.tools import Call, Tool, ToolOutput, library_tools
 from delegator.trust import OPERATOR, Label
 
@@ -70,7 +69,8 @@ class Contract:
             return Again(text=_REPAIR.format(problems="; ".join(problems)), why="; ".join(problems))
         outcome = Outcome.COMPLETE
         if report is None:
-            report, outcome = self._salvage(candidate), Outcome.CONTRACT_FAILED
+            report = salvage(candidate.value, self.agent.schema, label=candidate.label)
+            outcome = Outcome.CONTRACT_FAILED
             if report is not None:
                 self._evidence_problems(report, watch)
         if report is not None and self._unattested(watch):
@@ -104,16 +104,6 @@ class Contract:
 
     def _opened(self, watch: Watch) -> dict[str, SourceSeen]:
         return {**self.attested, **watch.sources}
-
-    def _salvage(self, candidate: Candidate) -> Report | None:
-        value = candidate.value
-        if isinstance(value, str):
-            try:
-                value = parse(value)
-            except HandoffRejected:
-                return None
-        kept = self.agent.schema.salvage(clean_json(dict(value)))
-        return Report(value=kept, label=candidate.label) if kept else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from delegator.errors import ConfigError, ToolRejected
+from delegator.errors import ConfigError, LimitExceeded, ToolRejected
 from delegator.knowledge import Library, Passage
 from delegator.messages import ToolSpec
 from delegator.outcome import SourceSeen
@@ -75,6 +75,31 @@ class Tool:
         return ToolSpec(
             name=self.name, description=self.description, input_schema=self.input_schema
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a tool call went: its output, or the problem in words that quote nothing."""
+
+    output: ToolOutput | None
+    problem: str = ""
+    rejected: bool = False
+    """Whether the tool refused the call rather than run it."""
+
+
+async def attempt(tool: Tool, call: Call) -> Attempt:
+    """Run a tool within its deadline. Never raises: what goes wrong is a problem in words that quote nothing."""
+    try:
+        async with asyncio.timeout(tool.seconds):
+            return Attempt(await tool.run(call))
+    except ToolRejected as rejection:
+        return Attempt(None, str(rejection), rejected=True)
+    except LimitExceeded as error:
+        return Attempt(None, str(error))
+    except TimeoutError:
+        return Attempt(None, "the tool did not answer in time")
+    except Exception as error:  # noqa: BLE001 - a tool is foreign code, and its words are not for the model
+        return Attempt(None, f"the tool failed ({type(error).__name__})")
 
 
 def search_tool(library: Library) -> Tool:

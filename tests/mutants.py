@@ -97,9 +97,9 @@ MUTANTS = (
     ),
     Mutant(
         "T7 a tool's own words stay out of its error",
-        "loop.py",
-        'return _Tried(None, f"the tool failed ({type(error).__name__})")',
-        'return _Tried(None, f"the tool failed ({error})")',
+        "tools.py",
+        'return Attempt(None, f"the tool failed ({type(error).__name__})")',
+        'return Attempt(None, f"the tool failed ({error})")',
         "test_loop.py",
     ),
     Mutant(
@@ -111,8 +111,8 @@ MUTANTS = (
     ),
     Mutant(
         "W1 what is good in a malformed report is kept",
-        "subagent.py",
-        "return Report(value=kept, label=candidate.label) if kept else None",
+        "handoff.py",
+        "return Report(value=kept, label=label) if kept else None",
         "return None",
         "test_subagent.py",
     ),
@@ -125,7 +125,7 @@ MUTANTS = (
     ),
     Mutant(
         "W5 a tool has a deadline",
-        "loop.py",
+        "tools.py",
         "async with asyncio.timeout(tool.seconds):",
         "async with asyncio.timeout(5):",
         "test_loop.py",
@@ -237,9 +237,9 @@ MUTANTS = (
     ),
     Mutant(
         "T8 what is salvaged is cleaned",
-        "subagent.py",
-        "self.agent.schema.salvage(clean_json(dict(value)))",
-        "self.agent.schema.salvage(value)",
+        "handoff.py",
+        "kept = schema.salvage(clean_json(value))",
+        "kept = schema.salvage(value)",
         "test_hardening.py",
     ),
     Mutant(
