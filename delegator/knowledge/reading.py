@@ -92,8 +92,6 @@ def read_document(path: Path, data: bytes) -> Document:
         NotText: There is no text in it.
     """
     text = decode(path, data)
-    if not text.isascii():  # editors do not count these as lines, and `clean` would
-        text = text.replace("\u2028", " ").replace("\u2029", " ")
     if path.suffix.lower() in _HTML:
         lines, title = _html(text)
     else:
