@@ -180,7 +180,7 @@ def capped(value: object, room: list[int] | None = None, depth: int = MAX_DEPTH)
         case None | bool():
             room[0] -= 1
             return value
-        case int() | float() if abs(value) < _LARGEST_NUMBER:  # a NaN is not
+        case int() | float() if abs(value) <= _LARGEST_NUMBER:  # a NaN is not
             room[0] -= len(str(value))
             return value
         case Mapping() | list() | tuple() | set() | frozenset() if not depth:

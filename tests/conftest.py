@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+"""The same examples in every checking run; at a desk new ones are looked for each time."""
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
 
 ALLOW_REMOTE = False
 """The one switch. With it off, a connection to anything but loopback fails before it is tried."""

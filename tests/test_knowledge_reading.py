@@ -123,6 +123,10 @@ def test_hashes_make_no_heading_inside_a_fence(fence: str) -> None:
     assert shown(text)[2:] == ["4:# a comment", f"5:{fence}", "6:#Tea"]
 
 
+def test_only_markdown_has_fences() -> None:
+    assert shown("words\n\n```\n\nTea\n===", "a.rst") == ["1:words", "5:#Tea"]
+
+
 def test_a_fence_of_the_other_kind_does_not_close_a_fence() -> None:
     assert "5:# a comment" in shown("words\n\n```\n~~~\n# a comment\n```")
 
@@ -225,6 +229,11 @@ def test_preformatted_html_keeps_its_lines_and_their_numbers() -> None:
     assert shown(page, "a.html") == ["1:x", "4:  if a:", "6:      b", "8:y"]
 
 
+@pytest.mark.parametrize("page", ["<p>\n<!-- a\nb -->\n\n tea", "a<p>\r\r\n<p>\ntea"])
+def test_a_block_of_html_has_the_number_of_the_line_of_its_first_word(page: str) -> None:
+    assert shown(page, "a.html")[-1] == f"{len(page.splitlines())}:tea"
+
+
 def test_an_image_in_a_sentence_does_not_cut_it() -> None:
     assert shown("<p>one <img src=x> two", "a.html") == ["1:one two"]
 
@@ -313,9 +322,19 @@ def test_the_line_numbers_of_a_passage_are_those_of_its_first_and_last_words(
 
 
 def test_a_passage_ends_where_the_text_pauses() -> None:
-    paragraph = "word " * 100
-    found = pieces("\n\n".join([paragraph] * 5))
-    assert [(piece.first, piece.last) for piece in found] == [(1, 3), (5, 7), (9, 9)]
+    found = pieces("\n\n".join(["word " * 60] * 8))
+    assert [(piece.first, piece.last) for piece in found] == [(1, 5), (7, 11), (13, 15)]
+
+
+def test_a_text_that_never_pauses_is_cut_between_lines() -> None:
+    found = pieces("\n".join(["word " * 100] * 9))
+    assert [(piece.first, piece.last) for piece in found] == [
+        (1, 2),
+        (3, 4),
+        (5, 6),
+        (7, 8),
+        (9, 9),
+    ]
 
 
 def test_a_passage_ends_before_a_heading() -> None:
@@ -344,8 +363,8 @@ def test_a_heading_is_cut_so_that_a_hostile_one_is_not_stored_with_every_passage
 
 
 def test_a_long_line_is_cut_between_words() -> None:
-    found = pieces("word " * 1_000)
-    assert {word for piece in found for word in piece.text.split()} == {"word"}
+    found = pieces("words " * 1_000)
+    assert {word for piece in found for word in piece.text.split()} == {"words"}
     assert {(piece.first, piece.last) for piece in found} == {(1, 1)}
 
 

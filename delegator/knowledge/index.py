@@ -174,8 +174,7 @@ class Index:
         if not match:
             return []
         first = int(match[2])
-        found = self._load(_FOLLOWING, match[1], first, first + count - 1)
-        return found if found and found[0].id == id else []
+        return self._load(_FOLLOWING, match[1], first, first + count - 1)
 
     def _load(self, statement: str, *values: object) -> list[Passage]:
         rows = self._db.execute(statement, values)

@@ -13,6 +13,7 @@ from math import log
 from delegator.language import STOPWORDS, american
 from delegator.sanitize import clean
 
+MAX_QUERY_CHARACTERS = 2_000
 MAX_QUERY_WORDS = 24
 RANKED = 1_000
 """Passages ranked for the rarer words of a query, at most."""
@@ -110,7 +111,7 @@ def _worth(n: int, size: int) -> float:
 
 def _terms(query: str) -> tuple[list[str], list[Pair]]:
     """The telling words, their other spellings, and neighbours as one word; and the pairs with a telling word."""
-    said = [word.lower() for word in re.findall(r"\w+", clean(query))][: 4 * MAX_QUERY_WORDS]
+    said = [word.lower() for word in re.findall(r"\w+", clean(query[:MAX_QUERY_CHARACTERS]))]
     telling = [word for word in said if word not in STOPWORDS] or said
     words = dict.fromkeys(telling[:MAX_QUERY_WORDS])
     words |= dict.fromkeys(american(word) for word in words)
