@@ -1,13 +1,14 @@
 """The answer of a run: checked text, citations, and the record of who did what. A value; what `--json` prints."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from delegator.budget import Usage
-from delegator.citations import Citation, Claim, resolve
-from delegator.delegation import Delegation
+from delegator.citations import UNSUPPORTED, Citation, Claim, resolve
 from delegator.errors import DelegatorError
 from delegator.outcome import EXIT_STATUS, Outcome
+from delegator.records import Delegation
 from delegator.sanitize import for_answer, unmarked
 from delegator.trust import Label, Level
 
@@ -70,25 +71,73 @@ def source_line(citation: Citation) -> str:
     return f'[{citation.n}] {citation.source} "{quote}"{doubt}'
 
 
-def check(text: str, records: Iterable[Delegation]) -> tuple[str, tuple[Citation, ...]]:
-    """An orchestrator's words as an answer: safe Markdown, markers checked against the claims of usable findings."""
-    return resolve(for_answer(text).strip(), _claims(records))
+def check(
+    text: str, records: Sequence[Delegation], *, slots: bool = False
+) -> tuple[str, tuple[Citation, ...]]:
+    """An orchestrator's words as an answer: safe Markdown, markers checked against the claims of usable findings.
+
+    With `slots` the words are a template: references in double braces give way to what was found, under its source's name.
+    """
+    safe = for_answer(text).strip()
+    return resolve(_filled(safe, records) if slots else safe, _claims(records))
 
 
-def compose(records: Iterable[Delegation], why: str) -> str:
+_SLOT = re.compile(r"\{\{\s*([\w-]{1,40})\s*\}\}")
+
+
+def _filled(template: str, records: Sequence[Delegation]) -> str:
+    """A template with every slot filled by code. Findings that it has no slot for come last, if it has none at all."""
+    findings = {r.ref: r for r in records if r.usable and not r.agent.reviews and quoted(r)}
+    own, _ = resolve(template, {})  # its words know no claim: a number in them cites nothing
+    if not _SLOT.search(own):
+        heads = (ref for ref, record in findings.items() if not record.revised_by)
+        own = "\n\n".join([own, *(f"{{{{{ref}}}}}" for ref in heads)]).strip()
+
+    def fill(slot: re.Match[str]) -> str:
+        record = findings.get(slot[1])
+        return f"\n\n{quoted(record)}\n\n" if record else UNSUPPORTED
+
+    return _GAP.sub("\n\n", _SLOT.sub(fill, own)).strip()
+
+
+_GAP = re.compile(r"[ \t]*\n[ \t]*\n\s*")
+
+
+def quoted(record: Delegation) -> str:
+    """What a finding says, as a quotation under the name of its source; empty if it says nothing that was verified."""
+    source = f"**{unmarked(record.place or record.agent.name)}**"
+    if record.agent.cites:
+        lines = [f"- {unmarked(claim.text)} [{claim.cite}]" for claim in record.verified]
+    else:
+        lines = [f"- {unmarked(words)}" for words in _strings(record)]
+        source += ", in a subagent's own words:"
+    return "\n".join(f"> {line}" for line in (source, *lines)) if lines else ""
+
+
+def _strings(record: Delegation) -> list[str]:
+    value = record.report.value if record.usable and record.report else {}
+    return [words for words in value.values() if isinstance(words, str)]
+
+
+def compose(records: Iterable[Delegation], why: str, *, attributed: bool = False) -> str:
     """What a run that stopped early can still say: its findings, with their markers, written by code."""
     lines = [f"The run stopped early: {why}"]
     for record in records:
         if record.usable and not record.revised_by and not record.agent.reviews:
-            verified = [claim for claim in record.claims if claim.verified]
-            words = [f"{unmarked(claim.text)} [{claim.cite}]" for claim in verified]
-            if not record.claims and record.report:
-                words = [unmarked(v) for v in record.report.value.values() if isinstance(v, str)]
+            words = quoted(record) if attributed else _listed(record)
             if words:
-                lines.append(f"**{unmarked(record.task)}**\n" + "\n".join(f"- {w}" for w in words))
+                lines.append(words)
     if len(lines) == 1:
         lines.append("Nothing was found before that.")
     return "\n\n".join(lines)
+
+
+def _listed(record: Delegation) -> str:
+    """A finding as a list below its task."""
+    words = [f"{unmarked(claim.text)} [{claim.cite}]" for claim in record.verified]
+    if not record.claims:
+        words = [unmarked(words) for words in _strings(record)]
+    return f"**{unmarked(record.task)}**\n" + "\n".join(f"- {w}" for w in words) if words else ""
 
 
 def _claims(records: Iterable[Delegation]) -> dict[int, Claim]:

@@ -23,18 +23,19 @@ from typing import Any
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer
 from delegator.budget import RUN_LIMITS, Budget, Limits
+from delegator.calls import Surroundings
 from delegator.envelope import Fence
 from delegator.errors import RUN, ConfigError
 from delegator.events import Emitter, Event
 from delegator.handoff import Brief
 from delegator.knowledge import Index
-from delegator.loop import Surroundings
-from delegator.model import Model
+from delegator.model import Guard, Model
 from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
+from delegator.policy import Approver, nobody
 from delegator.sanitize import clean
 from delegator.subagent import Result, Staff
-from delegator.trust import USER
+from delegator.trust import USER, Level
 
 ARTICLES = Path(__file__).with_name("articles")
 
@@ -57,6 +58,9 @@ class Settings:
     agents: tuple[Agent, ...] = ()
     """Agents beside the researcher and the critic, or in their place where the names are the same."""
     home: Path | None = None
+    level: Level = Level.TYPED
+    private: tuple[Path, ...] = ()
+    """Folders and files below the documents that only some people may see."""
 
     @property
     def plays_offline(self) -> bool:
@@ -80,6 +84,19 @@ def data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "delegator"
 
 
+def level_named(name: str) -> Level:
+    """A level by its name.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    try:
+        return Level(name)
+    except ValueError:
+        known = ", ".join(level.value for level in Level)
+        raise ConfigError("there is no such trust level", hint=f"Levels: {known}.") from None
+
+
 def checked_question(text: str) -> str:
     """A question in canonical form.
 
@@ -101,6 +118,7 @@ def open_index(
     docs: Sequence[Path],
     home: Path | None = None,
     *,
+    private: Sequence[Path] = (),
     progress: Callable[[int], None] = lambda _n: None,
     notice: Notice = _quiet,
 ) -> Index:
@@ -119,10 +137,10 @@ def open_index(
     key = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:20]
     database = (home or data_home()) / "index" / f"{key}.sqlite"
     try:
-        index = Index(database, roots)
+        index = Index(database, roots, private=private)
     except (OSError, sqlite3.OperationalError):
         notice(f"cannot write to {database.parent}; the index is kept in memory")
-        index = Index(None, roots)
+        index = Index(None, roots, private=private)
     try:
         index.refresh(progress)
     except BaseException:
@@ -153,7 +171,11 @@ def staffed(own: Iterable[Agent]) -> tuple[Agent, ...]:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, index: Index | None = None, model: Model | None = None
+    settings: Settings,
+    *,
+    index: Index | None = None,
+    model: Model | None = None,
+    approve: Approver = nobody,
 ) -> AsyncIterator[Setup]:
     """Everything that runs under these settings share, to be used for as many as wanted.
 
@@ -162,7 +184,7 @@ async def opened(
     """
     async with AsyncExitStack() as stack:
         if index is None:
-            index = open_index(settings.docs, settings.home)
+            index = open_index(settings.docs, settings.home, private=settings.private)
             stack.callback(index.close)
         if model is None:
             model = await stack.enter_async_context(open_model(settings))
@@ -171,6 +193,8 @@ async def opened(
             library=index,
             agents=staffed(settings.agents),
             limits=settings.limits,
+            level=settings.level,
+            approve=approve,
         )
 
 
@@ -184,6 +208,9 @@ async def start(
     offline: bool = False,
     agents: Sequence[Agent] = (),
     limits: Limits = RUN_LIMITS,
+    trust: str = Level.TYPED,
+    private: Sequence[str | Path] = (),
+    approve: Approver = nobody,
     history: tuple[Turn, ...] = (),
 ) -> AsyncIterator[Run]:
     """A run, started: iterate over it for events, await its `answer()`. Leaving the block cancels it.
@@ -196,6 +223,9 @@ async def start(
         offline: Use the offline model. It is also used where no key and no server is configured.
         agents: More subagents; each becomes a `delegate_to_<name>` tool.
         limits: Ceilings for the run.
+        trust: The level of the defence ladder: raw, marked, clean, typed, sealed, guarded or planned.
+        private: Folders and files below `docs` that only some people may see.
+        approve: Asks a person about a call that the level's policy denies; see `delegator.policy`.
         history: Earlier turns of the conversation.
 
     Raises:
@@ -208,10 +238,15 @@ async def start(
         offline=offline,
         agents=tuple(agents),
         limits=limits,
+        level=level_named(trust),
+        private=tuple(Path(path) for path in private),
     )
     own = None if isinstance(model, str) else model
     asked = checked_question(question)
-    async with opened(settings, model=own) as setup, Run(asked, setup, history) as run:
+    async with (
+        opened(settings, model=own, approve=approve) as setup,
+        Run(asked, setup, history) as run,
+    ):
         yield run
 
 
@@ -224,6 +259,9 @@ def ask(
     offline: bool = False,
     agents: Sequence[Agent] = (),
     limits: Limits = RUN_LIMITS,
+    trust: str = Level.TYPED,
+    private: Sequence[str | Path] = (),
+    approve: Approver = nobody,
     on_event: Callable[[Event], None] | None = None,
 ) -> Answer:
     """Ask one question and wait for the answer. Arguments as for `start`; `on_event` hears every event.
@@ -241,6 +279,9 @@ def ask(
             offline=offline,
             agents=agents,
             limits=limits,
+            trust=trust,
+            private=private,
+            approve=approve,
         ) as started:
             async for event in started:
                 if on_event is not None:
@@ -269,6 +310,9 @@ async def run_agent(
     base_url: str = "",
     offline: bool = False,
     limits: Limits = RUN_LIMITS,
+    trust: str = Level.TYPED,
+    private: Sequence[str | Path] = (),
+    approve: Approver = nobody,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
     """Run one subagent by itself: no orchestrator, the same loop, contract, quote check and receipt.
@@ -281,12 +325,21 @@ async def run_agent(
         model=model if isinstance(model, str) else "",
         base_url=base_url,
         offline=offline,
+        level=level_named(trust),
+        private=tuple(Path(path) for path in private),
     )
     own = None if isinstance(model, str) else model
-    async with opened(settings, model=own) as setup:
-        emit = Emitter("direct", on_event or (lambda _event: None))
+    async with opened(settings, model=own, approve=approve) as setup:
+        rung, fence = setup.rung, Fence(setup.rung.encoding)
         around = Surroundings(
-            model=setup.model, fence=Fence(), emit=emit, prompts=frozenset({agent.prompt})
+            model=setup.model,
+            rung=rung,
+            fence=fence,
+            guard=Guard(
+                prompts=frozenset({rung.system(agent.prompt)}), fence=fence, inline=rung.inline
+            ),
+            emit=Emitter("direct", on_event or (lambda _event: None)),
+            approve=approve,
         )
         staff = Staff(agents=(agent,), library=setup.library, around=around)
         brief = Brief(task=checked_question(task), label=USER)

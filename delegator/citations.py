@@ -56,6 +56,12 @@ class Claim:
             "verified": self.verified,
         }
 
+    def without_quote(self) -> dict[str, object]:
+        """As a reader is shown it who must see no quote that is not in its source."""
+        said = self.to_json()
+        del said["quote"]
+        return {**said, "problem": self.problem}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:

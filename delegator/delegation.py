@@ -1,101 +1,35 @@
-"""Delegation: agents as tools. Each call runs one subagent and brings back what it claims and, apart, what was seen.
+"""Delegation: agents as tools. Each call runs subagents and brings back what they claim and, apart, what was seen.
 
-Material goes by reference: ids are resolved here, by code, so nothing can be altered on the way.
+Material goes by reference: ids are resolved here, by code, so nothing can be altered on the way. Where a level holds each reader to
+one source, one call runs one subagent for each document that its search words find, and none of them sees another's document.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from delegator.agents import Agent
 from delegator.budget import Budget
-from delegator.citations import Claim
-from delegator.errors import ToolRejected
-from delegator.events import DelegationFinished, DelegationStarted, Happening, Noticed
-from delegator.handoff import DELEGATE, Brief, Report
-from delegator.outcome import Outcome, Receipt, SourceSeen
-from delegator.subagent import Result, Staff
-from delegator.tools import Call, Tool, ToolOutput
-from delegator.trust import OPERATOR, Label, untrusted
+from delegator.errors import LimitExceeded, ToolRejected
+from delegator.events import Decided, DelegationFinished, DelegationStarted, Happening, Noticed
+from delegator.handoff import DELEGATE, Brief
+from delegator.knowledge import OneDocument, Passage
+from delegator.outcome import Outcome, SourceSeen, Watch
+from delegator.policy import Denied, Effects, decide
+from delegator.records import Delegation, Records, Verdict
+from delegator.shown import MAX_SOURCES, finding, output
+from delegator.subagent import Begun, Result, Staff
+from delegator.tools import Call, Tool, ToolOutput, passages_output, search_tool
+from delegator.trust import OPERATOR, Label
 
 MAX_REVISIONS = 2
 """How often one finding may be sent back."""
-LOWEST_ACCEPTED_SCORE = 3
 MAX_TASK_CHARACTERS = 4_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a reviewer said of a finding. It sorts and flags; it opens no gate."""
-
-    by: str
-    score: int
-    verdict: str
-    feedback: str
-
-    @property
-    def low(self) -> bool:
-        """Whether the finding stays below the bar."""
-        return self.verdict != "accept" or self.score < LOWEST_ACCEPTED_SCORE
-
-    def to_json(self) -> dict[str, object]:
-        """As a JSON object."""
-        return {
-            "by": self.by,
-            "score": self.score,
-            "verdict": self.verdict,
-            "feedback": self.feedback,
-        }
-
-
-@dataclass(slots=True, kw_only=True)
-class Delegation:
-    """One subagent's run: what was asked, what it claims, what was seen, what a reviewer said."""
-
-    id: str
-    agent: Agent
-    task: str
-    about: str = ""
-    """The finding that it reviews or revises."""
-    revision: int = 0
-    outcome: Outcome | None = None
-    """`None` while it runs."""
-    report: Report | None = None
-    claims: tuple[Claim, ...] = ()
-    receipt: Receipt | None = None
-    review: Verdict | None = None
-    review_failed: str = ""
-    """The newest review of it, if that came to nothing: no verdict is no acceptance."""
-    revised_by: str = ""
-    failed_revisions: int = 0
-    attested: Mapping[str, SourceSeen] = field(default_factory=dict)
-    """Sources taken over from the finding that it revises."""
-
-    @property
-    def usable(self) -> bool:
-        """Whether it left something that can be reviewed, revised or cited."""
-        return self.report is not None and self.outcome is not Outcome.QUARANTINED
-
-    def finding(self) -> dict[str, Any]:
-        """Its report as others are shown it: claims with their numbers and checks."""
-        value = dict(self.report.value) if self.report else {}
-        if self.claims:
-            value["claims"] = [claim.to_json() for claim in self.claims]
-        return value
-
-    def to_json(self) -> dict[str, object]:
-        """As in `--json`."""
-        return {
-            "id": self.id,
-            "agent": self.agent.name,
-            "task": self.task,
-            "about": self.about or None,
-            "outcome": (self.outcome or Outcome.CANCELLED).value,
-            "report": self.finding() if self.usable else None,
-            "receipt": self.receipt.to_json() if self.receipt else None,
-            "review": self.review.to_json() if self.review else None,
-        }
+MAX_QUERY_CHARACTERS = 400
+_HITS = 8
+_SEARCH = "search"
+_REPORT_FIELDS = {"answer", "claims", "confidence", "gaps"}
 
 
 @dataclass(slots=True)
@@ -105,95 +39,186 @@ class Delegations:
     staff: Staff
     budget: Budget
     parallel: int
-    records: dict[str, Delegation] = field(default_factory=dict)
+    records: Records = field(init=False)
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         """Bound how many subagents run at once."""
         self._room = asyncio.Semaphore(self.parallel)
+        self.records = Records(random=self.staff.around.rung.one_source_each)
 
     def tools(self) -> dict[str, Tool]:
-        """One `delegate_to_<agent>` for each agent."""
-        tools = [self._tool(agent) for agent in self.staff.agents]
+        """One `delegate_to_<agent>` for each agent; with a fixed plan, reviews are no choice of the orchestrator's."""
+        planned = self.staff.around.rung.fixed_plan
+        tools = [
+            self._tool(agent) for agent in self.staff.agents if not (planned and agent.reviews)
+        ]
         return {tool.name: tool for tool in tools}
-
-    def heads(self) -> Iterator[Delegation]:
-        """Usable findings that no later revision replaces."""
-        for record in self.records.values():
-            if record.usable and not record.agent.reviews and not record.revised_by:
-                yield record
-
-    def flagged(self) -> list[Delegation]:
-        """Findings that stayed below the bar: the last review in their line of revisions was low, or came to nothing."""
-        return [record for record in self.heads() if self._below_the_bar(record)]
-
-    def _below_the_bar(self, record: Delegation) -> bool:
-        review = self.last_review(record)
-        return bool(record.review_failed) or (review is not None and review.low)
-
-    def last_review(self, record: Delegation) -> Verdict | None:
-        """The newest review of a finding or of the findings that it revises."""
-        node: Delegation | None = record
-        while node is not None:
-            if node.review is not None:
-                return node.review
-            node = self.records.get(node.about)
-        return None
 
     def _tool(self, agent: Agent) -> Tool:
         async def run(call: Call) -> ToolOutput:
-            return await self._delegate(agent, call)
+            revises = "revises" in call.input and self.records.usable()
+            if self._splits(agent) and not revises:
+                return await self._by_source(agent, call)
+            record, brief = self._prepare(agent, call)
+            self.budget.open_delegation()
+            self.records.keep(record)
+            await self._run(record, brief, self._reading(record, call))
+            return self._output([record])
 
         return Tool(
-            name=f"{DELEGATE}{agent.name}",
+            name=DELEGATE + agent.name.replace("-", "_"),
             description=agent.description,
-            input_schema=_REVIEW_INPUT if agent.reviews else _TASK_INPUT,
+            input_schema=self._input_schema(agent),
             run=run,
             seconds=None,
+            effects=Effects(delegates=True),
         )
 
-    async def _delegate(self, agent: Agent, call: Call) -> ToolOutput:
-        record, brief = self._prepare(agent, call)
-        self.budget.open_delegation()
-        self.records[record.id] = record
-        if record.revision:
-            self.records[record.about].revised_by = record.id
+    def _input_schema(self, agent: Agent) -> dict[str, Any]:
+        """What the orchestrator may say: a task and references, or the reference of what is to be reviewed."""
+        rung = self.staff.around.rung
+        id = {"type": "string", "pattern": self.records.pattern}
+        if agent.reviews:
+            return _closed(
+                {"finding_id": {**id, "description": "The finding to be reviewed."}}, "finding_id"
+            )
+        fields = {"task": _TASK}
+        if self._splits(agent):
+            fields["queries"] = _QUERIES
+        elif not rung.fixed_plan:
+            fields["material"] = {
+                "type": "array",
+                "maxItems": 8,
+                "items": id,
+                "description": _MATERIAL,
+            }
+        if not rung.fixed_plan:
+            fields["revises"] = {**id, "description": _REVISES}
+        return _closed(fields, "task")
+
+    def _splits(self, agent: Agent) -> bool:
+        """Whether this agent is held to one document, and a task is split over several of them."""
+        library_only = set(agent.tool_names) <= {_SEARCH, "read"} and _SEARCH in agent.tool_names
+        plain = agent.cites and set(agent.output_schema["properties"]) <= _REPORT_FIELDS
+        return self.staff.around.rung.one_source_each and library_only and plain
+
+    async def _by_source(self, agent: Agent, call: Call) -> ToolOutput:
+        """One subagent for each of the documents that the search words find best."""
+        task, brief = call.input["task"], Brief(task=call.input["task"], label=call.label)
+        found = self._found(call)
+        records: list[Delegation] = []
+        for passage in found:
+            try:
+                self.budget.open_delegation()
+            except LimitExceeded:
+                if not records:
+                    raise
+                break  # what fits is read
+            record = self.records.new(agent, task, source=passage.document, place=passage.path)
+            self.records.keep(record)
+            records.append(record)
+        async with asyncio.TaskGroup() as group:
+            for record in records:
+                group.create_task(self._run(record, brief, self._reading(record, call)))
+        if not records:
+            self.budget.open_delegation()
+            self._nothing_to_read(self.records.new(agent, task), call.label)
+        return self._output(records, call.label)
+
+    def _nothing_to_read(self, record: Delegation, label: Label) -> None:
+        """On record too: a task for which the search words found no document."""
+        record.outcome, record.label = Outcome.COMPLETE, label
+        record.receipt = Watch().receipt(seconds=0.0, stop="nothing to read")
+        self.records.keep(record)
+        self._tell(Noticed(text=f"{record.id}: no document mentions the words of “{record.task}”"))
+
+    def _found(self, call: Call) -> list[Passage]:
+        """A passage of each of the documents that match the search words best, in an order that says nothing of how well."""
+        library, best = self.staff.library, dict[str, Passage]()
+        if library is None:
+            return []
+        open_only = self._denied(search_tool(library), call)
+        for query in call.input.get("queries") or [call.input["task"][:MAX_QUERY_CHARACTERS]]:
+            for hit in library.search(query, _HITS):
+                if not (open_only and hit.passage.private):
+                    best.setdefault(hit.passage.document, hit.passage)
+        return sorted(list(best.values())[:MAX_SOURCES], key=lambda passage: passage.document)
+
+    def _denied(self, tool: Tool, call: Call) -> bool:
+        """Whether private documents must be left out, because this search does not rest on words of people alone."""
+        rung = self.staff.around.rung
+        decision = decide(tool.effects, call.label, guarded=rung.decides, fixed_plan=False)
+        if isinstance(decision, Denied):
+            self._tell(
+                Decided(
+                    tool=tool.name,
+                    decision="denied",
+                    rule=decision.rule,
+                    digest="",
+                    label=call.label,
+                )
+            )
+        return isinstance(decision, Denied)
+
+    def _reading(self, record: Delegation, call: Call) -> Begun | None:
+        """The search that code makes for a subagent held to one document."""
+        library = self.staff.library
+        if not record.source or library is None:
+            return None
+        queries = call.input.get("queries") or [record.task]
+        one = OneDocument(library, record.source)
+        query = " ".join(queries)[:MAX_QUERY_CHARACTERS]
+        output = passages_output([hit.passage for hit in one.search(query, _HITS)], "hits")
+        seen = {"query": query, "limit": _HITS} if call.label.trusted else {}
+        return Begun(library=one, tool=_SEARCH, input=seen, output=output)
+
+    async def _run(self, record: Delegation, brief: Brief, begun: Begun | None = None) -> None:
+        """Run one subagent to its end and keep what came of it. Raises nothing but a cancellation."""
         async with self._room:  # its clock starts when it may run, not while it waits its turn
             subagent = self.staff.subagent(
-                agent,
+                record.agent,
                 brief,
                 id=record.id,
                 budget=self.budget,
                 attested=record.attested,
+                begun=begun,
             )
-            self._tell(
-                DelegationStarted(
-                    id=record.id, name=agent.name, task=record.task, about=record.about
-                )
-            )
+            self._tell(_started(record, subagent.loop.label))
             try:
                 result = await subagent.run()
             except asyncio.CancelledError:
                 record.outcome = Outcome.CANCELLED
                 record.receipt = subagent.loop.receipt("cancelled")
-                self._give_back(record)
+                self.records.give_back(record)
                 raise
             except Exception as error:  # noqa: BLE001 - a model is foreign code; its siblings go on
                 self._tell(Noticed(text=f"{record.id} crashed: {type(error).__name__}"))
                 result = subagent.crashed()
             verdict = self._file(record, result)
-        self._tell(
-            DelegationFinished(
-                id=record.id,
-                outcome=result.outcome,
-                receipt=result.receipt,
-                verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
-            )
-        )
-        return self._output(record, result)
+        self._tell(_finished(record, result, verdict))
+        if self.staff.around.rung.fixed_plan and record.verified:
+            await self._review(record)
+
+    async def _review(self, record: Delegation) -> None:
+        """Have a finding reviewed by code, where no choice of a model may bring it about."""
+        reviewer = next((agent for agent in self.staff.agents if agent.reviews), None)
+        if reviewer is None or record.agent.reviews:
+            return
+        review, brief = self._review_of(record, reviewer)
+        try:
+            self.budget.open_delegation()
+        except LimitExceeded:
+            record.review_failed = review.id
+            return
+        self.records.keep(review)
+        await self._run(review, brief)
 
     def _tell(self, what: Happening) -> None:
         self.staff.around.emit("orchestrator", what)
+
+    def _output(self, records: list[Delegation], label: Label = OPERATOR) -> ToolOutput:
+        return output(records, self.staff.around.rung.shown, label)
 
     def _prepare(self, agent: Agent, call: Call) -> tuple[Delegation, Brief]:
         """The record and the brief of a call, its references resolved.
@@ -201,51 +226,44 @@ class Delegations:
         Raises:
             ToolRejected: A reference names nothing that can be used so.
         """
-        id = f"D{len(self.records) + 1}"
         if agent.reviews:
-            subject = self._finding(call.input["finding_id"])
-            record = Delegation(id=id, agent=agent, task=f"Review {subject.id}", about=subject.id)
-            material: tuple[Mapping[str, Any], ...] = (self._evidence(subject),)
-            task = "Review the finding in your brief against its evidence."
-            return record, _brief(task, OPERATOR, material, [subject])
-        record = Delegation(id=id, agent=agent, task=call.input["task"])
+            return self._review_of(self.records.finding(call.input["finding_id"]), agent)
+        record = self.records.new(agent, call.input["task"])
         given = (
-            call.input if self._usable() else {}
+            call.input if self.records.usable() else {}
         )  # weak models name findings before there are any
-        subjects = [self._finding(name) for name in given.get("material", ())]
-        material = tuple({"finding_id": s.id, "finding": s.finding()} for s in subjects)
-        if name := given.get("revises"):
-            old = self._finding(name)
+        subjects = [self.records.finding(ref) for ref in given.get("material", ())]
+        material: tuple[Mapping[str, Any], ...] = tuple(
+            {"finding_id": s.ref, "finding": self._finding(s)} for s in subjects
+        )
+        if ref := given.get("revises"):
+            old = self.records.finding(ref)
             self._allow_revision(old, agent)
-            record.about, record.revision = old.id, old.revision + 1
-            record.attested = self._attested(old)
+            record.about, record.about_ref, record.revision = old.id, old.ref, old.revision + 1
+            record.source, record.place = old.source, old.place
+            record.attested = _attested(old)
             review = old.review.to_json() if old.review else None
-            material += ({"earlier_finding": old.finding(), "review": review},)
+            material += ({"earlier_finding": self._finding(old), "review": review},)
             subjects.append(old)
         return record, _brief(record.task, call.label, material, subjects)
 
-    def _finding(self, id: str) -> Delegation:
-        record = self.records.get(id)
-        if record is None or record.agent.reviews:
-            raise ToolRejected(f"no finding has this id; {self._what_there_is()}")
-        if not record.usable:
-            raise ToolRejected("this finding has no report to work with")
-        return record
-
-    def _usable(self) -> list[str]:
-        return [r.id for r in self.records.values() if r.usable and not r.agent.reviews]
-
-    def _what_there_is(self) -> str:
-        usable = self._usable()
-        return (
-            f"there are: {', '.join(usable)}" if usable else "there is none: delegate a task first"
+    def _review_of(self, subject: Delegation, agent: Agent) -> tuple[Delegation, Brief]:
+        record = self.records.new(
+            agent, f"Review {subject.id}", about=subject.id, about_ref=subject.ref
         )
+        material = (self._evidence(subject),)
+        task = "Review the finding in your brief against its evidence."
+        return record, _brief(task, OPERATOR, material, [subject])
+
+    def _finding(self, subject: Delegation) -> dict[str, Any]:
+        return finding(subject, self.staff.around.rung.shown)
 
     def _allow_revision(self, old: Delegation, agent: Agent) -> None:
         if old.agent.name != agent.name:
             raise ToolRejected("a finding is revised by the agent that made it")
         if old.revised_by:
-            raise ToolRejected(f"this finding is revised already, as {old.revised_by}")
+            by = self.records.by_id[old.revised_by].ref
+            raise ToolRejected(f"this finding is revised already, as {by}")
         if old.revision + old.failed_revisions >= MAX_REVISIONS:
             raise ToolRejected(f"revised {MAX_REVISIONS} times already; use what there is")
 
@@ -256,17 +274,18 @@ class Delegations:
             passage = library.passage(claim.source) if library and claim.place else None
             entry = {"claim": n, "verified": claim.verified, "place": claim.place}
             evidence.append({**entry, "passage": passage.text if passage else ""})
-        return {"task": subject.task, "finding": subject.finding(), "evidence": evidence}
+        return {"task": subject.task, "finding": self._finding(subject), "evidence": evidence}
 
     def _file(self, record: Delegation, result: Result) -> Verdict | None:
         """Keep what came back; the verdict, if it was a review."""
         record.outcome, record.receipt = result.outcome, result.receipt
-        record.report, record.claims = result.report, result.claims
+        record.report, record.claims, record.said = result.report, result.claims, result.said
+        record.label, record.problem = result.label, result.problem
         if record.revision and not record.usable:
-            self._give_back(record)
+            self.records.give_back(record)
         if not record.agent.reviews:
             return None
-        subject = self.records[record.about]
+        subject = self.records.by_id[record.about]
         if result.outcome is not Outcome.COMPLETE or not result.report:
             subject.review_failed = record.id
             return None
@@ -280,39 +299,33 @@ class Delegations:
         subject.review, subject.review_failed = review, ""
         return review
 
-    def _give_back(self, record: Delegation) -> None:
-        """A revision that came to nothing replaces nothing."""
-        if record.revision:
-            old = self.records[record.about]
-            old.revised_by, old.failed_revisions = "", old.failed_revisions + 1
 
-    def _attested(self, old: Delegation) -> dict[str, SourceSeen]:
-        """The sources behind the verified claims of a finding."""
-        kept = {claim.source for claim in old.claims if claim.verified}
-        seen = old.receipt.sources if old.receipt else ()
-        return {**old.attested, **{s.id: s for s in seen if s.id in kept}}
+def _attested(old: Delegation) -> dict[str, SourceSeen]:
+    """The sources behind the verified claims of a finding."""
+    kept = {claim.source for claim in old.claims if claim.verified}
+    seen = old.receipt.sources if old.receipt else ()
+    return {**old.attested, **{s.id: s for s in seen if s.id in kept}}
 
-    def _output(self, record: Delegation, result: Result) -> ToolOutput:
-        """What the orchestrator is shown: what is claimed and what was observed, apart."""
-        seen = result.receipt
-        data: dict[str, Any] = {
-            **({"review_of": record.about} if record.agent.reviews else {"finding_id": record.id}),
-            "outcome": result.outcome.value,
-            "observed": {
-                "model_calls": seen.model_calls,
-                "tool_calls": seen.tool_calls,
-                "sources_opened": len(seen.sources),
-                "ended_by": seen.stop,
-            },
-        }
-        if record.usable:
-            data["claimed"] = record.finding()
-        if result.outcome is Outcome.QUARANTINED:
-            data["problem"] = "the report claims work that was not seen; it is withheld"
-        elif result.problem:
-            data["problem"] = result.problem
-        label = result.label & untrusted(record.id)
-        return ToolOutput(data=data, label=label, is_error=not record.usable)
+
+def _started(record: Delegation, label: Label) -> DelegationStarted:
+    return DelegationStarted(
+        id=record.id,
+        name=record.agent.name,
+        task=record.task,
+        about=record.about,
+        source=record.place,
+        label=label,
+    )
+
+
+def _finished(record: Delegation, result: Result, verdict: Verdict | None) -> DelegationFinished:
+    return DelegationFinished(
+        id=record.id,
+        outcome=result.outcome,
+        receipt=result.receipt,
+        verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
+        label=record.worth(),
+    )
 
 
 def _brief(
@@ -323,41 +336,30 @@ def _brief(
 ) -> Brief:
     joined: Label | None = None
     for subject in subjects:
-        own = untrusted(subject.id)
-        own = own & subject.report.label if subject.report else own
-        joined = own if joined is None else joined & own
+        joined = subject.worth() if joined is None else joined & subject.worth()
     return Brief(task=task, label=label, material=material, material_label=joined)
 
 
-_ID = {"type": "string", "pattern": "^D[0-9]{1,6}$"}
-_TASK_INPUT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "task": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_TASK_CHARACTERS,
-            "description": "What to find out, complete in itself: the subagent sees nothing else.",
-        },
-        "material": {
-            "type": "array",
-            "maxItems": 8,
-            "items": _ID,
-            "description": "finding_ids whose findings the subagent is to be given. Usually left out.",
-        },
-        "revises": {
-            **_ID,
-            "description": "Only to improve an earlier finding: its finding_id.",
-        },
-    },
-    "required": ["task"],
-    "additionalProperties": False,
+_TASK: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_TASK_CHARACTERS,
+    "description": "What to find out, complete in itself: the subagent sees nothing else.",
 }
-_REVIEW_INPUT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "finding_id": {**_ID, "description": "finding_id of the finding to be reviewed."}
-    },
-    "required": ["finding_id"],
-    "additionalProperties": False,
+_QUERIES: dict[str, Any] = {
+    "type": "array",
+    "maxItems": 4,
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
+    "description": "Search words by which documents are chosen, a few telling words each. Usually two or three.",
 }
+_MATERIAL = "Findings that the subagent is to be given. Usually left out."
+_REVISES = "Only to improve an earlier finding: its id."
+
+
+def _closed(fields: Mapping[str, Any], *required: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(fields),
+        "required": list(required),
+        "additionalProperties": False,
+    }

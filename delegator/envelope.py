@@ -1,19 +1,24 @@
 """The envelope: the only way by which untrusted text enters a prompt.
 
-One function in (`Fence.seal`), one parser out (`unseal`). The text inside is a JSON string in a JSON object, so nothing it
-says can close the envelope; the nonce is drawn for each run, so nothing written before the run can pose as one.
+One function in (`Fence.seal`), one parser out (`unseal`). Inside, text is a JSON string in a JSON object, so nothing it says can
+close the envelope; at `marked` it stands as it came between marks. A nonce is drawn for each envelope after its text is known,
+so no text can hold it. At `raw` there is no envelope: what that costs is what the level is there to show.
 """
 
 import json
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from delegator.sanitize import clean_json
+from delegator.ladder import Encoding
+from delegator.sanitize import clean_counted
 from delegator.trust import Label
 
-_OPENING = '{"envelope":"'
+_JSON = '{"envelope":"'
+_MARK = "[["
+_Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,38 +29,87 @@ class Envelope:
     origin: str
     trust: str
     data: Mapping[str, Any]
+    removed: int = 0
+    """Characters that a reader could not have seen, and that were taken out."""
+
+
+def _drawn() -> str:
+    return secrets.token_hex(8)
 
 
 class Fence:
-    """Seals what enters the prompts of one run."""
+    """Seals what enters the prompts of one run, and knows what it has sealed."""
 
-    def __init__(self, nonce: str = "") -> None:
-        self._opening = f'{_OPENING}{nonce or secrets.token_hex(8)}",'
+    def __init__(
+        self, encoding: Encoding = Encoding.JSON, *, draw: Callable[[], str] = _drawn
+    ) -> None:
+        self.encoding = encoding
+        self.removed = 0
+        """Invisible characters taken out of everything sealed so far."""
+        self._draw = draw
+        self._drawn: set[str] = set()
+        self._nonce_ends = 0
 
     def seal(self, data: Mapping[str, Any], *, label: Label, origin: str) -> str:
         """`data` as labelled text for a tool result. `origin` is the harness's own name for where it came from."""
-        body = json.dumps(
-            {
-                "origin": origin,
-                "trust": label.integrity.name.lower(),
-                "data": clean_json(dict(data)),
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
+        if self.encoding is Encoding.PLAIN:
+            return _encodable(
+                "\n".join(f"{_dotted(path)} = {_words(leaf)}" for path, leaf in _leaves(data))
+            )
+        trust = label.integrity.name.lower()
+        if self.encoding is Encoding.MARKED:
+            return self._marked(data, origin, trust)
+        cleaned, removed = clean_counted(dict(data))
+        self.removed += removed
+        head = {"origin": origin, "trust": trust, **({"removed": removed} if removed else {})}
+        body = json.dumps({**head, "data": cleaned}, ensure_ascii=False, separators=(",", ":"))
+        return f'{self._opening(_JSON, self._draw())}",{body[1:]}'
+
+    def _marked(self, data: Mapping[str, Any], origin: str, trust: str) -> str:
+        parts = [(path, leaf) for path, leaf in _leaves(data)]
+        held = "\n".join(_words(leaf) for _, leaf in parts) + json.dumps(
+            [path for path, _ in parts]
         )
-        return self._opening + body[1:]
+        nonce = self._draw()
+        while nonce in held:
+            nonce = self._draw()
+        lines = [f"{self._opening(_MARK, nonce)} open {json.dumps([origin, trust])}"]
+        for path, leaf in parts:
+            kind = "text" if isinstance(leaf, str) else "json"
+            lines.append(f"{_MARK}{nonce} {kind} {json.dumps(path)}\n{_words(leaf)}")
+        return _encodable("\n".join([*lines, f"{_MARK}{nonce} close]]"]))
+
+    def _opening(self, head: str, nonce: str) -> str:
+        opening = head + nonce
+        self._drawn.add(opening)
+        self._nonce_ends = len(opening)
+        return opening
 
     def sealed(self, text: str) -> bool:
         """Whether this fence sealed `text`."""
-        return text.startswith(self._opening)
+        return text[: self._nonce_ends] in self._drawn
 
 
 def unseal(text: str) -> Envelope:
-    """What `seal` was given, in canonical form.
+    """What `seal` was given: in canonical form from JSON, as it came from marks.
 
     Raises:
         ValueError: It is not an envelope.
     """
+    return _from_marks(text) if text.startswith(_MARK) else _from_json(text)
+
+
+def seen(text: str) -> Mapping[str, Any]:
+    """What a reader of a prompt takes a text to hold: an envelope's data, or whatever plain lines look like.
+
+    Raises:
+        ValueError: It looks like nothing that `seal` writes.
+    """
+    enveloped = text.startswith((_JSON, _MARK))
+    return unseal(text).data if enveloped else _from_lines(text)
+
+
+def _from_json(text: str) -> Envelope:
     try:
         value = json.loads(text)
     except RecursionError:
@@ -63,12 +117,107 @@ def unseal(text: str) -> Envelope:
     names = ("envelope", "origin", "trust")
     if not (
         isinstance(value, dict)
-        and value.keys() == {*names, "data"}
+        and {*names, "data"} <= value.keys() <= {*names, "removed", "data"}
         and all(isinstance(value[name], str) for name in names)
         and isinstance(value["data"], dict)
+        and type(value.get("removed", 0)) is int
     ):
-        msg = "not an envelope"
-        raise ValueError(msg)
-    return Envelope(
-        nonce=value["envelope"], origin=value["origin"], trust=value["trust"], data=value["data"]
-    )
+        raise _not_one()
+    nonce, origin, trust = (value[name] for name in names)
+    removed = value.get("removed", 0)
+    return Envelope(nonce=nonce, origin=origin, trust=trust, data=value["data"], removed=removed)
+
+
+_OPENED = re.compile(r"\[\[([0-9a-z]+) open (\[.*\])")
+_PART = re.compile(r"(text|json) (\[.*\])\n")
+
+
+def _from_marks(text: str) -> Envelope:
+    head, _, rest = text.partition("\n")
+    opened = _OPENED.fullmatch(head)
+    named = json.loads(opened[2]) if opened else []
+    if opened is None or list(map(type, named)) != [str, str]:
+        raise _not_one()
+    nonce, (origin, trust) = opened[1], named
+    first, *parts = f"\n{rest}".split(f"\n{_MARK}{nonce} ")
+    if first or not parts or parts.pop() != "close]]":
+        raise _not_one()
+    leaves = []
+    for part in parts:
+        found = _PART.match(part)
+        if found is None:
+            raise _not_one()
+        words = part[found.end() :]
+        leaves.append(
+            (tuple(json.loads(found[2])), words if found[1] == "text" else json.loads(words))
+        )
+    return Envelope(nonce=nonce, origin=origin, trust=trust, data=_object(leaves))
+
+
+_LINE = re.compile(r"^([A-Za-z_]\w*(?:\.\w+)*) = ", re.MULTILINE | re.ASCII)
+_LITERALS = re.compile(r"(?:true|false|null|\[\]|\{\}|-?[0-9]{1,15}(?:\.[0-9]+)?)\Z")
+
+
+def _from_lines(text: str) -> Mapping[str, Any]:
+    """Whatever looks like a line of `seal` counts as one, whoever wrote it: there is no telling."""
+    first, *found = _LINE.split(text)
+    if first:
+        raise _not_one()
+    leaves = []
+    for path, said in zip(found[::2], found[1::2], strict=True):
+        steps = tuple(int(step) if step.isdecimal() else step for step in path.split("."))
+        words = said.removesuffix("\n")
+        leaves.append((steps, json.loads(words) if _LITERALS.match(words) else words))
+    return _object(leaves)
+
+
+def _not_one() -> ValueError:
+    return ValueError("not an envelope")
+
+
+def _leaves(value: object, path: _Path = ()) -> Iterator[tuple[_Path, object]]:
+    """What lies at the ends of some JSON data, with the way there."""
+    match value:
+        case Mapping() if value or not path:
+            for key, item in value.items():
+                yield from _leaves(item, (*path, str(key)))
+        case list() | tuple() if value:
+            for i, item in enumerate(value):
+                yield from _leaves(item, (*path, i))
+        case _:
+            yield path, value
+
+
+def _object(leaves: list[tuple[_Path, object]]) -> dict[str, Any]:
+    """The data whose ends these are."""
+    top: dict[Any, Any] = {}
+    for path, leaf in leaves:
+        node = top
+        for step in path[:-1]:
+            below = node.setdefault(step, {})
+            node[step] = node = below if isinstance(below, dict) else {}
+        if path:
+            node[path[-1]] = leaf
+    return {str(key): _listed(item) for key, item in top.items()}
+
+
+def _listed(node: object) -> object:
+    """Numbered entries as a list."""
+    if not isinstance(node, dict) or not node:
+        return node
+    if all(isinstance(key, int) for key in node):
+        return [_listed(node[key]) for key in sorted(node)]
+    return {str(key): _listed(item) for key, item in node.items()}
+
+
+def _dotted(path: _Path) -> str:
+    return ".".join(map(str, path))
+
+
+def _words(leaf: object) -> str:
+    return leaf if isinstance(leaf, str) else json.dumps(leaf)
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, which no request can hold."""
+    return text.encode("utf-8", errors="replace").decode() if not text.isascii() else text

@@ -11,6 +11,7 @@ from typing import Any
 
 from delegator.budget import Usage
 from delegator.outcome import Outcome, Receipt
+from delegator.trust import Label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class RunStarted:
 
     question: str
     model: str
+    level: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,25 @@ class ToolFinished:
 
     tool: str
     problem: str
+    label: Label
+    """What the result is worth."""
+    removed: int = 0
+    """Invisible characters taken out of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A policy, or a person, decided on a consequential tool call."""
+
+    tool: str
+    decision: str
+    """`allowed`, `denied` or `approved`."""
+    rule: str
+    """The policy that forbids it; empty if none does."""
+    digest: str
+    """SHA-256 of the exact call."""
+    label: Label
+    """What the call depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +99,10 @@ class DelegationStarted:
     task: str
     about: str
     """The delegation that this one reviews or revises, or empty."""
+    source: str
+    """The one document that it may read, where it is held to one."""
+    label: Label
+    """What its brief is worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +114,8 @@ class DelegationFinished:
     receipt: Receipt
     verdict: str
     """A reviewer's verdict with its score, or empty."""
+    label: Label
+    """What its report is worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +148,7 @@ Happening = (
     | ModelCallFinished
     | ToolStarted
     | ToolFinished
+    | Decided
     | DelegationStarted
     | DelegationFinished
     | Reminded
@@ -159,7 +187,7 @@ _KINDS: dict[type, str] = {
 
 
 def _plain(value: object) -> object:
-    return value.to_json() if isinstance(value, Usage | Receipt) else value
+    return value.to_json() if isinstance(value, Usage | Receipt | Label) else value
 
 
 class Emitter:

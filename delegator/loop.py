@@ -5,7 +5,6 @@ path leads to an `Ended` with one of the closed set of outcomes, and every tool 
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from delegator.budget import Budget
-from delegator.envelope import Fence
+from delegator.calls import Calls, Output, Surroundings
 from delegator.errors import (
     DelegatorError,
     Fault,
@@ -23,20 +22,16 @@ from delegator.errors import (
 )
 from delegator.events import (
     AgentStarted,
-    Emitter,
     ModelCallFinished,
     ModelCallStarted,
     Reminded,
     TextStreamed,
-    ToolFinished,
-    ToolStarted,
 )
-from delegator.messages import Block, Message, Speaker, Stop, Text, ToolResult, ToolUse, text_of
-from delegator.model import Model, Reply, Request, TextDelta, ToolUseReady, guard
+from delegator.messages import Block, Message, Speaker, Stop, Text, ToolUse, text_of
+from delegator.model import Reply, Request, TextDelta, ToolUseReady
 from delegator.outcome import Outcome, Receipt, Watch
-from delegator.sanitize import one_line
-from delegator.tools import Call, Tool, ToolOutput, attempt, capped
-from delegator.trust import OPERATOR, Label, untrusted
+from delegator.tools import Tool
+from delegator.trust import OPERATOR, Label
 
 DEFAULT_REPLY_TOKENS = 4_000
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
@@ -61,17 +56,6 @@ class Role:
     """The tool whose call ends the loop, if it can be ended so."""
     lands_with: Budget | None = None
     """The budget whose shortage brings this loop to its end, if it is not its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What all loops of a run share."""
-
-    model: Model
-    fence: Fence
-    emit: Emitter
-    prompts: frozenset[str]
-    """The system prompts that the operator wrote for this run: no other may be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +111,16 @@ class Loop:
     label: Label = OPERATOR
     """What everything in the transcript so far makes its author worth."""
     _invalid_replies: int = 0
-    _refused: set[str] = field(default_factory=set)
-    """Calls that were refused, so that a model that repeats them word for word is not let go on for ever."""
     _words: str = ""
     """What the newest turns without tool calls say."""
     _pending: Candidate | None = None
     """What the model wanted to end with when it was asked to mend it."""
 
+    _calls: Calls = field(init=False)
+
     def __post_init__(self) -> None:
         """Join the labels of the opening."""
+        self._calls = Calls(self.role.id, self.role.tools, self.around, self.watch)
         for message in self.messages:
             self.label &= message.label
 
@@ -171,15 +156,15 @@ class Loop:
                 return ended
         raise AssertionError
 
-    async def _turn(self, n: int) -> "tuple[Reply, list[_Output]]":
+    async def _turn(self, n: int) -> tuple[Reply, list[Output]]:
         """One reply, and the results of its tool calls in the order in which it made them."""
-        running: dict[str, asyncio.Task[_Output]] = {}
+        running: dict[str, asyncio.Task[Output]] = {}
         reply: Reply | Exception
         async with asyncio.TaskGroup() as group:
 
             def start(call: ToolUse) -> None:
                 if call.id not in running and call.name != self.role.final_tool:
-                    running[call.id] = group.create_task(self._run_tool(call))
+                    running[call.id] = group.create_task(self._calls.run(call, self.label))
 
             try:
                 reply = await self._ask(n, start)
@@ -189,7 +174,7 @@ class Loop:
                 for task in running.values():
                     task.cancel()
             else:
-                for call in _calls(reply):
+                for call in _tool_uses(reply):
                     start(call)
         if isinstance(reply, Exception):
             raise reply
@@ -212,7 +197,7 @@ class Loop:
                 last=n > 1 and self._landing,
                 final_tool=role.final_tool,
             )
-            guard(request, prompts=self.around.prompts, fence=self.around.fence)
+            self.around.guard(request)
             emit(role.id, ModelCallStarted(n=n))
             self.watch.model_calls += 1
             started = time.monotonic()
@@ -239,9 +224,9 @@ class Loop:
         budget = self.role.budget
         return budget.calls_left == 0 or (self.role.lands_with or budget).nearly_spent
 
-    def _settle(self, reply: Reply, outputs: "list[_Output]") -> Ended | None:
+    def _settle(self, reply: Reply, outputs: list[Output]) -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""
-        calls, label = _calls(reply), self.label
+        calls, label = _tool_uses(reply), self.label
         if not calls:  # words beside tool calls are no answer
             self._words += text_of(reply.content)
         says_something = any(isinstance(block, Text | ToolUse) for block in reply.content)
@@ -262,22 +247,22 @@ class Loop:
         return self._answer_calls(reply, calls, outputs, label)
 
     def _answer_calls(
-        self, reply: Reply, calls: list[ToolUse], outputs: "list[_Output]", label: Label
+        self, reply: Reply, calls: list[ToolUse], outputs: list[Output], label: Label
     ) -> Ended | None:
         """Send every call its result, unless the final tool was called with something acceptable."""
         results = {output.call.id: output for output in outputs}
         final: Done | Again | None = None
         for call in calls:
             if call.name == self.role.final_tool and results:
-                results[call.id] = self._error(call, _BY_ITSELF)
+                results[call.id] = self._calls.error(call, _BY_ITSELF)
             elif call.name == self.role.final_tool and final is None:
                 final = self._weigh(Candidate(value=call.input, stop=reply.stop, label=label))
                 if isinstance(final, Done):
                     return self._done(final)
                 self._remind(final)
-                results[call.id] = self._error(call, final.text)
+                results[call.id] = self._calls.error(call, final.text)
             elif call.id not in results:
-                results[call.id] = self._error(call, _BY_ITSELF)
+                results[call.id] = self._calls.error(call, _BY_ITSELF)
         self._invalid_replies = (
             self._invalid_replies + 1 if any(r.invalid for r in results.values()) else 0
         )
@@ -337,76 +322,10 @@ class Loop:
             error=error,
         )
 
-    async def _run_tool(self, call: ToolUse) -> "_Output":
-        """The result of one call. Never raises: what goes wrong is a result that says so in constant words."""
-        tool = self.role.tools.get(call.name)
-        if tool is None:
-            return self._error(call, "there is no tool of this name", invalid=True)
-        if problems := tool.schema.problems(call.input):
-            text = "the input does not fit the tool's schema: " + "; ".join(problems)
-            return self._error(call, text, invalid=True)
-        emit, role = self.around.emit, self.role
-        emit(role.id, ToolStarted(tool=tool.name, subject=_subject(call.input)))
-        self.watch.tool_calls += 1
-        done = await attempt(tool, Call(input=call.input, label=self.label))
-        emit(role.id, ToolFinished(tool=tool.name, problem=done.problem))
-        if not done.rejected:
-            self.watch.ran.add(tool.name)
-        output = done.output
-        if output is None or output.is_error:
-            self.watch.failed_tool_calls += 1
-        if output is None:
-            repeated = done.rejected and self._repeats(call)
-            label = untrusted(f"tool:{tool.name}") if done.rejected else OPERATOR
-            return self._error(call, done.problem, label=label, invalid=repeated)
-        for source in output.sources:
-            self.watch.sources.setdefault(source.id, source)
-        return self._output(call, output)
 
-    def _repeats(self, call: ToolUse) -> bool:
-        """Whether this very call failed before; remembers it."""
-        known = f"{call.name} {json.dumps(call.input, sort_keys=True)}"
-        repeated = known in self._refused
-        self._refused.add(known)
-        return repeated
-
-    def _output(self, call: ToolUse, output: ToolOutput) -> "_Output":
-        data = capped(output.data)
-        text = self.around.fence.seal(
-            data if isinstance(data, dict) else {"result": data},
-            label=output.label,
-            origin=call.name,
-        )
-        block = ToolResult(tool_use_id=call.id, text=text, is_error=output.is_error)
-        return _Output(call=call, block=block, label=output.label)
-
-    def _error(
-        self, call: ToolUse, problem: str, *, label: Label = OPERATOR, invalid: bool = False
-    ) -> "_Output":
-        origin = "delegator" if label is OPERATOR else call.name
-        text = self.around.fence.seal({"error": problem}, label=label, origin=origin)
-        block = ToolResult(tool_use_id=call.id, text=text, is_error=True)
-        return _Output(call=call, block=block, label=label, invalid=invalid)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
-    """A tool call and its result, ready to be sent."""
-
-    call: ToolUse
-    block: ToolResult
-    label: Label
-    invalid: bool = False
-
-
-def _calls(reply: Reply) -> list[ToolUse]:
+def _tool_uses(reply: Reply) -> list[ToolUse]:
     return [block for block in reply.content if isinstance(block, ToolUse)]
 
 
 def _stop(reply: Reply) -> str:
     return reply.stop_named or reply.stop.value
-
-
-def _subject(given: Mapping[str, Any]) -> str:
-    words = next((value for value in given.values() if isinstance(value, str)), "")
-    return one_line(words, 120)

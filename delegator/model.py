@@ -79,23 +79,46 @@ class Model(Protocol):
         """
 
 
-def guard(request: Request, *, prompts: frozenset[str], fence: Fence) -> None:
-    """Let a request pass only if it keeps T1 and T2.
+@dataclass(slots=True, kw_only=True)
+class Guard:
+    """Lets a request pass only if it keeps T1 and T2. Once tripped, it lets nothing pass any more: the run is over.
 
     T1: its system text is one of the operator's `prompts`, to the byte. T2: what is not a person's words stands in sealed tool results.
-
-    Raises:
-        GuardTripped: It does not. The request must not be sent.
     """
-    if request.system not in prompts:
-        raise GuardTripped("T1", "system")
-    for i, message in enumerate(request.messages):
-        if message.role == "assistant":
-            continue
+
+    prompts: frozenset[str]
+    """The system prompts that the operator wrote for this run: no other may be sent."""
+    fence: Fence
+    inline: bool = False
+    """Whether this level lets untrusted text stand anywhere (`raw`): then only T1 is kept."""
+    tripped: GuardTripped | None = None
+
+    def __call__(self, request: Request) -> None:
+        """Check one request.
+
+        Raises:
+            GuardTripped: It breaks a rule, or an earlier one did. It must not be sent.
+        """
+        self.tripped = self.tripped or self._broken(request)
+        if self.tripped is not None:
+            raise GuardTripped(self.tripped.rule, self.tripped.place)
+
+    def _broken(self, request: Request) -> GuardTripped | None:
+        if request.system not in self.prompts:
+            return GuardTripped("T1", "system")
+        for i, message in enumerate(request.messages):
+            if message.role == "user" and not self.inline and not self._placed(message):
+                return GuardTripped("T2", f"message {i}")
+        return None
+
+    def _placed(self, message: Message) -> bool:
+        """Whether every block of a user turn is sealed, or the words of people."""
+        trusted = message.label.trusted
         for block in message.content:
             match block:
-                case ToolResult() if fence.sealed(block.text):
+                case ToolResult() if self.fence.sealed(block.text):
                     continue
-                case Text() if message.label.trusted:
+                case Text() if trusted:
                     continue
-            raise GuardTripped("T2", f"message {i}")
+            return False
+        return True

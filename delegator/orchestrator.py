@@ -4,26 +4,30 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer, check, compose
 from delegator.budget import RUN_LIMITS, Budget, Limits
-from delegator.delegation import Delegation, Delegations
+from delegator.calls import Surroundings
+from delegator.delegation import Delegations
 from delegator.envelope import Fence
 from delegator.errors import RUN, DelegatorError
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
 from delegator.handoff import CONVERSATION
 from delegator.knowledge import Library
-from delegator.loop import Again, Candidate, Done, Ended, Loop, Role, Surroundings
+from delegator.ladder import LADDER, Rung, Shown
+from delegator.loop import Again, Candidate, Done, Ended, Loop, Role
 from delegator.messages import Message, Stop, Text
-from delegator.model import Model
+from delegator.model import Guard, Model
 from delegator.outcome import Outcome, Watch
-from delegator.subagent import Staff, given
+from delegator.policy import Approver, Effects, nobody
+from delegator.records import Delegation
+from delegator.subagent import Staff, handed
 from delegator.tools import Call, Tool, ToolOutput
-from delegator.trust import USER, Label, untrusted
+from delegator.trust import USER, Label, Level
 
 MAX_TURNS = 8
 """Earlier questions and answers that a new question is shown."""
@@ -69,8 +73,22 @@ class Setup:
     agents: tuple[Agent, ...] = field(
         default_factory=lambda: (shipped("researcher"), shipped("critic"))
     )
-    orchestrator: Agent = field(default_factory=lambda: shipped("orchestrator"))
+    orchestrator: Agent | None = None
+    """Who leads the run; the shipped agent of its level if none is given."""
     limits: Limits = RUN_LIMITS
+    level: Level = Level.TYPED
+    approve: Approver = nobody
+    """Asks a person about a call that the level's policy denies."""
+
+    @property
+    def rung(self) -> Rung:
+        """What the level does."""
+        return LADDER[self.level]
+
+    @property
+    def leads(self) -> Agent:
+        """Who leads the run."""
+        return self.orchestrator or shipped(self.rung.orchestrator)
 
 
 class Run:
@@ -87,11 +105,15 @@ class Run:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._emit = Emitter(self.id, self._events.put_nowait)
         self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS))
+        rung, fence = setup.rung, Fence(setup.rung.encoding)
+        prompts = frozenset(rung.system(a.prompt) for a in (setup.leads, *setup.agents))
         around = Surroundings(
             model=setup.model,
-            fence=Fence(),
+            rung=rung,
+            fence=fence,
+            guard=Guard(prompts=prompts, fence=fence, inline=rung.inline),
             emit=self._emit,
-            prompts=frozenset(a.prompt for a in (setup.orchestrator, *setup.agents)),
+            approve=setup.approve,
         )
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
         for agent in setup.agents:
@@ -144,8 +166,10 @@ class Run:
     async def _drive(self) -> Answer:
         try:
             loop = self._loop()
+            setup = self._setup
             self._emit(
-                "orchestrator", RunStarted(question=self.question, model=self._setup.model.id)
+                "orchestrator",
+                RunStarted(question=self.question, model=setup.model.id, level=setup.level.value),
             )
             try:
                 ended = await loop.run()
@@ -171,21 +195,22 @@ class Run:
             self._events.put_nowait(None)
 
     def _loop(self) -> Loop:
-        agent, history = self._setup.orchestrator, self._history
+        agent, history, rung = self._setup.leads, self._history, self._setup.rung
         tools = self._delegations.tools()
         opening: list[Message] = [
             Message(role="user", content=(Text(text=self.question),), label=USER)
         ]
         if history:
-            tools[CONVERSATION] = _conversation_tool(history)
-            opening += given(CONVERSATION, _told(history), _joined(history), self._staff.around)
+            told = _told(history, rung)
+            tools[CONVERSATION] = _conversation_tool(told)
+            opening = handed(opening, CONVERSATION, told.data, told.label, self._staff.around)
         whole = self._budget.limits.seconds
         seconds = min(s for s in (agent.limits.seconds, whole) if s is not None) if whole else None
         limits = replace(agent.limits.over(self._budget.limits), tokens=None, seconds=seconds)
         role = Role(
             id="orchestrator",
             name=agent.name,
-            system=agent.prompt,
+            system=rung.system(agent.prompt),
             tools=tools,
             budget=self._budget.child("orchestrator", limits),
             model=agent.model,
@@ -197,19 +222,20 @@ class Run:
         """What the answer is worth. Code may write it from findings that the orchestrator has not read."""
         label = ended.label
         for record in records:
-            if record.report is not None:
-                label &= record.report.label & untrusted(record.id)
+            label &= record.worth()
         return label
 
     def _answer(self, ended: Ended) -> Answer:
-        records = tuple(self._delegations.records.values())
+        records = self._delegations.records.all()
         outcome, text = ended.outcome, ended.text
+        sealed = self._setup.rung.shown is Shown.REFERENCES
         if isinstance(ended.value, str):
             text = ended.value
         elif outcome not in (Outcome.PARTIAL, Outcome.REFUSED) or not text:
-            text = compose(records, _WHY[outcome])
-        text, citations = check(text, records)
-        flagged = tuple(record.id for record in self._delegations.flagged())
+            text = compose(records, _WHY[outcome], attributed=sealed)
+            sealed = False
+        text, citations = check(text, records, slots=sealed)
+        flagged = tuple(record.id for record in self._delegations.records.flagged())
         if flagged and outcome is Outcome.COMPLETE:
             outcome = Outcome.NEEDS_REVIEW
         for id in flagged:
@@ -227,6 +253,7 @@ class Run:
             model_calls=self._budget.model_calls,
             seconds=self._budget.seconds,
             label=self._label(ended, records),
+            level=self._setup.level,
             error=ended.error,
         )
 
@@ -248,7 +275,11 @@ class _Conclude:
                 return Done(value=None, outcome=Outcome.PARTIAL)
             self.asked_for_words = True
             return Again(text=_EMPTY, why="empty reply")
-        if not self.delegations.records and not self.nudged and not _small_talk(self.question):
+        if (
+            not self.delegations.records.all()
+            and not self.nudged
+            and not _small_talk(self.question)
+        ):
             self.nudged = True
             return Again(text=_NUDGE, why="answered without delegating")
         cut = candidate.stop is Stop.MAX_TOKENS
@@ -260,33 +291,26 @@ def _small_talk(question: str) -> bool:
     return "?" not in question and len(re.findall(r"\w+", question)) <= _SMALL_TALK_WORDS
 
 
-def _told(history: tuple[Turn, ...]) -> dict[str, Any]:
-    turns = [
-        {
-            "question": turn.question[:MAX_TURN_CHARACTERS],
-            "answer": _MARKER.sub("", turn.answer)[:MAX_TURN_CHARACTERS],
-        }
-        for turn in history
-    ]
-    return {"turns": turns}
-
-
-def _joined(history: tuple[Turn, ...]) -> Label:
+def _told(history: tuple[Turn, ...], rung: Rung) -> ToolOutput:
+    """Earlier turns as the orchestrator is told them: where it sees no findings, without the answers made from them."""
+    asked = [{"question": turn.question[:MAX_TURN_CHARACTERS]} for turn in history]
+    if rung.shown is Shown.REFERENCES:
+        return ToolOutput(data={"turns": asked}, label=USER)
     label = USER
-    for turn in history:
+    for turn, told in zip(history, asked, strict=True):
+        told["answer"] = _MARKER.sub("", turn.answer)[:MAX_TURN_CHARACTERS]
         label &= turn.label
-    return label
+    return ToolOutput(data={"turns": asked}, label=label)
 
 
-def _conversation_tool(history: tuple[Turn, ...]) -> Tool:
-    told: Mapping[str, Any] = _told(history)
-
+def _conversation_tool(told: ToolOutput) -> Tool:
     async def run(_call: Call) -> ToolOutput:
-        return ToolOutput(data=told, label=_joined(history))
+        return told
 
     return Tool(
         name=CONVERSATION,
-        description="The conversation so far: earlier questions and the answers given.",
+        description="The conversation so far: earlier questions, and the answers given.",
         input_schema={"type": "object", "properties": {}, "additionalProperties": False},
         run=run,
+        effects=Effects(),
     )

@@ -8,6 +8,7 @@ import html
 import math
 import re
 import unicodedata
+from typing import Any
 
 _USUAL = re.compile(  # nearly all texts: nothing here is hidden, a mark or a joiner
     "[\t\n -~\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0590\u1e00-\u1fff\u2010-\u2027\u202f-\u205e\u20a0-\u20cf\u2100-\u2bff"
@@ -48,11 +49,21 @@ def clean(text: str) -> str:
     Emoji sequences, joiners next to letters that use them and combining marks stay. Idempotent.
     """
     if _USUAL.match(text):
-        return unicodedata.normalize("NFC", text)
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
     text = _BREAKS.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = _composed(_HIDDEN.sub(r"\1", text))
     settled = _lone_joiners_removed(_LONE_SELECTORS.sub("", text))
     return text if settled == text else _composed(settled)
+
+
+def hidden(text: str) -> int:
+    """How many characters `clean` takes out because no reader would see them."""
+    if _USUAL.match(text):
+        return 0
+    hid = sum(len(found[0]) - len(found[1] or "") for found in _HIDDEN.finditer(text))
+    shown = _HIDDEN.sub(r"\1", text)
+    settled = _LONE_SELECTORS.sub("", shown)
+    return hid + len(shown) - len(_lone_joiners_removed(settled))
 
 
 def _composed(text: str) -> str:
@@ -92,19 +103,36 @@ def clean_json(value: object, *, max_depth: int = 24) -> object:
 
     What JSON cannot say (not a number, infinity) and what lies deeper than `max_depth` becomes null.
     """
-    match value:
-        case str():
-            return clean(value)
-        case float() if not math.isfinite(value):
-            return None
-        case dict() | list() | tuple() if max_depth == 0:
-            return None
-        case dict():
-            return {clean(str(k)): clean_json(v, max_depth=max_depth - 1) for k, v in value.items()}
-        case list() | tuple():
-            return [clean_json(v, max_depth=max_depth - 1) for v in value]
-        case _:
-            return value
+    return clean_counted(value, max_depth=max_depth)[0]
+
+
+def clean_counted(value: object, *, max_depth: int = 24) -> tuple[Any, int]:
+    """`clean_json`, and how many invisible characters it took out."""
+    removed = 0
+
+    def cleaned(text: str) -> str:
+        nonlocal removed
+        if _USUAL.match(text):
+            return text if text.isascii() else unicodedata.normalize("NFC", text)
+        removed += hidden(text)
+        return clean(text)
+
+    def walk(node: object, depth: int) -> object:
+        match node:
+            case str():
+                return cleaned(node)
+            case float() if not math.isfinite(node):
+                return None
+            case dict() | list() | tuple() if depth == 0:
+                return None
+            case dict():
+                return {cleaned(str(key)): walk(item, depth - 1) for key, item in node.items()}
+            case list() | tuple():
+                return [walk(item, depth - 1) for item in node]
+            case _:
+                return node
+
+    return walk(value, max_depth), removed
 
 
 def for_terminal(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from delegator.errors import ConfigError
 from delegator.sanitize import one_line
 from delegator.schema import Schema
+from delegator.trust import Level
 
 NAME = "delegator.toml"
 _TEXT = {"type": "string", "pattern": "^[^\\x00]+$"}
@@ -18,6 +19,8 @@ _PROPERTIES = {
     "model": _TEXT,
     "base_url": _TEXT,
     "offline": _FLAG,
+    "trust": {"enum": [level.value for level in Level]},
+    "private": {"type": "array", "items": _TEXT},
     "max_tokens": _COUNT,
     "max_seconds": {"type": "number", "exclusiveMinimum": 0},
     "max_calls": _COUNT,

@@ -5,19 +5,21 @@ harness's own record before anyone else sees it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from delegator.agents import AGENT_LIMITS, Agent
 from delegator.budget import Budget
+from delegator.calls import Surroundings
 from delegator.citations import NOT_OPENED, Claim, check_claims, first_cite
 from delegator.errors import ConfigError, HandoffRejected, ToolRejected
 from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, salvage
 from delegator.knowledge import Library
-from delegator.loop import Again, Candidate, Done, Loop, Role, Surroundings
+from delegator.loop import Again, Candidate, Done, Loop, Role
 from delegator.messages import Message, Text, ToolResult, ToolUse
 from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
+from delegator.policy import Effects
 from delegator.tools import Call, Tool, ToolOutput, library_tools
 from delegator.trust import OPERATOR, Label
 
@@ -40,6 +42,8 @@ class Result:
     claims: tuple[Claim, ...]
     receipt: Receipt
     label: Label
+    said: object = None
+    """What the subagent ended with, as it said it."""
     problem: str = ""
     """What went wrong, in one constant line."""
 
@@ -55,10 +59,12 @@ class Contract:
     """Sources that an earlier version of this finding was seen to open, for quotes it may keep."""
     reminded: bool = False
     claims: tuple[Claim, ...] = ()
+    said: object = None
 
     def __call__(self, candidate: Candidate, watch: Watch) -> Done | Again:
         """The checked report; or, once, what to mend; or a failed contract with what can be saved."""
         report: Report | None = None
+        self.said = candidate.value
         try:
             report = accept(candidate.value, self.agent.schema, label=candidate.label)
             problems = self._evidence_problems(report, watch)
@@ -114,13 +120,14 @@ class Staff:
     library: Library | None
     around: Surroundings
 
-    def tools_of(self, agent: Agent) -> dict[str, Tool]:
-        """An agent's own tools, by name.
+    def tools_of(self, agent: Agent, library: Library | None = None) -> dict[str, Tool]:
+        """An agent's own tools, by name, over the run's library or a part of it.
 
         Raises:
             ConfigError: It names a tool that does not exist here.
         """
-        built_in = library_tools(self.library) if self.library is not None else {}
+        library = library or self.library
+        built_in = library_tools(library) if library is not None else {}
         tools: dict[str, Tool] = {}
         for tool in agent.tools:
             found = built_in.get(tool) if isinstance(tool, str) else tool
@@ -143,33 +150,52 @@ class Staff:
         id: str,
         budget: Budget,
         attested: Mapping[str, SourceSeen] = MappingProxyType({}),
+        begun: "Begun | None" = None,
     ) -> "Subagent":
-        """One subagent, ready to run in a transcript of its own.
+        """One subagent, ready to run in a transcript of its own. What was `begun` for it is all it may read.
 
         Raises:
             ConfigError: It names a tool that does not exist here.
         """
-        contract = Contract(agent, self.library, first_cite(int(id[1:])), attested)
-        tools = {**self.tools_of(agent), SUBMIT: _submit_tool(agent), BRIEF: _brief_tool(brief)}
+        library = begun.library if begun else self.library
+        contract = Contract(agent, library, first_cite(int(id[1:])), attested)
+        own = self.tools_of(agent, library)
         role = Role(
             id=id,
             name=agent.name,
-            system=agent.prompt,
-            tools=tools,
+            system=self.around.rung.system(agent.prompt),
+            tools={**own, SUBMIT: _submit_tool(agent), BRIEF: _brief_tool(brief)},
             budget=budget.child(id, agent.limits.over(AGENT_LIMITS)),
             model=agent.model,
             final_tool=SUBMIT,
         )
-        return Subagent(contract, Loop(role, self._opening(brief), contract, self.around))
+        loop = Loop(role, self._opening(brief, begun), contract, self.around)
+        if begun is not None:
+            loop.watch.ran.add(begun.tool)
+            loop.watch.sources.update({source.id: source for source in begun.output.sources})
+        return Subagent(contract, loop)
 
-    def _opening(self, brief: Brief) -> list[Message]:
+    def _opening(self, brief: Brief, begun: "Begun | None") -> list[Message]:
         """A fresh transcript made of the brief. Untrusted parts of it stand in a tool result."""
         task = f"{TASK_HEAD}\n\n{brief.task}" if brief.label.trusted else _TASK_IN_BRIEF
         label = brief.label if brief.label.trusted else OPERATOR
         opening = [Message(role="user", content=(Text(text=task),), label=label)]
-        if brief.label.trusted and not brief.material:
-            return opening
-        return [*opening, *given(BRIEF, brief_data(brief), _brief_label(brief), self.around)]
+        if not brief.label.trusted or brief.material:
+            opening = handed(opening, BRIEF, brief_data(brief), _brief_label(brief), self.around)
+        if begun is not None:
+            data, label = begun.output.data, begun.output.label
+            opening += given(begun.tool, data, label, self.around, begun.input)
+        return opening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """Work that code did for a subagent before it started: one tool call, over the only library it has."""
+
+    library: Library
+    tool: str
+    input: Mapping[str, Any]
+    output: ToolOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +215,7 @@ class Subagent:
             claims=self.contract.claims if report else (),
             receipt=ended.receipt,
             label=ended.label,
+            said=self.contract.said or ended.text,
             problem=str(ended.error) if ended.error else "",
         )
 
@@ -204,11 +231,27 @@ class Subagent:
         )
 
 
+def handed(
+    opening: list[Message], tool: str, data: Mapping[str, Any], label: Label, around: Surroundings
+) -> list[Message]:
+    """A transcript's opening with data handed over: as a tool's result, or, at the lowest level, among its words."""
+    if not around.rung.inline:
+        return [*opening, *given(tool, data, label, around)]
+    *before, last = opening
+    text = around.fence.seal(data, label=label, origin=tool)
+    block = Text(text=f"\n\n[{tool}]\n{text}")
+    return [*before, replace(last, content=(*last.content, block), label=last.label & label)]
+
+
 def given(
-    tool: str, data: Mapping[str, Any], label: Label, around: Surroundings
+    tool: str,
+    data: Mapping[str, Any],
+    label: Label,
+    around: Surroundings,
+    input: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Message, Message]:
     """A tool call and its result, put into a transcript before it starts: how data is handed to a loop."""
-    call = ToolUse(id=f"toolu_{tool}", name=tool, input={})
+    call = ToolUse(id=f"toolu_{tool}", name=tool, input=dict(input))
     text = around.fence.seal(data, label=label, origin=tool)
     return (
         Message(role="assistant", content=(call,), label=OPERATOR),
@@ -234,6 +277,7 @@ def _brief_tool(brief: Brief) -> Tool:
         description="Your brief: the task, and the material that belongs to it.",
         input_schema={"type": "object", "properties": {}, "additionalProperties": False},
         run=run,
+        effects=Effects(),
     )
 
 
@@ -246,4 +290,5 @@ def _submit_tool(agent: Agent) -> Tool:
         description="Hand in your report. This ends your work; call it once, by itself, as your last act.",
         input_schema=agent.output_schema,
         run=run,
+        effects=Effects(),
     )

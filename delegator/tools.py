@@ -9,15 +9,16 @@ import inspect
 import threading
 import types
 import typing
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from delegator.errors import ConfigError, LimitExceeded, ToolRejected
 from delegator.knowledge import Library, Passage
 from delegator.messages import ToolSpec
 from delegator.outcome import SourceSeen
+from delegator.policy import UNDECLARED, Effects
 from delegator.schema import Schema
 from delegator.trust import Label, untrusted
 
@@ -63,6 +64,8 @@ class Tool:
     """`ToolRejected` lets the model try again; any other error is a failure."""
     seconds: float | None = 60.0
     """How long a call may take; `None` where the tool keeps its own deadline."""
+    effects: Effects = UNDECLARED
+    """What it does beyond answering. From `guarded` up, a tool that does not say so is held to do anything."""
 
     @cached_property
     def schema(self) -> Schema:
@@ -108,7 +111,7 @@ def search_tool(library: Library) -> Tool:
     async def run(call: Call) -> ToolOutput:
         limit = int(call.input.get("limit", 5))  # JSON Schema takes 5.0 for an integer
         hits = library.search(call.input["query"], limit)
-        return _passages([hit.passage for hit in hits], "hits")
+        return passages_output([hit.passage for hit in hits], "hits")
 
     return Tool(
         name="search",
@@ -126,6 +129,7 @@ def search_tool(library: Library) -> Tool:
             "additionalProperties": False,
         },
         run=run,
+        effects=Effects(reads=True, private=library.private),
     )
 
 
@@ -141,9 +145,9 @@ def read_tool(library: Library) -> Tool:
         for passage in found:
             size += len(passage.text)
             if shown and (size > READ_CHARACTERS or len(shown) == READ_PASSAGES):
-                return _passages(shown, "passages", next=passage.id)
+                return passages_output(shown, "passages", next=passage.id)
             shown.append(passage)
-        return _passages(shown, "passages")
+        return passages_output(shown, "passages")
 
     return Tool(
         name="read",
@@ -158,17 +162,19 @@ def read_tool(library: Library) -> Tool:
             "additionalProperties": False,
         },
         run=run,
+        effects=Effects(reads=True, private=library.private),
     )
 
 
-def _passages(passages: list[Passage], key: str, **more: str) -> ToolOutput:
+def passages_output(passages: Sequence[Passage], key: str, **more: str) -> ToolOutput:
+    """Passages as a tool shows them, labelled with where they come from."""
     shown = [
         {"id": p.id, "title": p.title, "section": p.heading, "place": p.where, "text": p.text}
         for p in passages
     ]
     return ToolOutput(
         data={key: shown, **more},
-        label=untrusted(*(p.id for p in passages)),
+        label=untrusted(*(p.id for p in passages), private=any(p.private for p in passages)),
         sources=tuple(SourceSeen(id=p.id, sha256=p.sha256) for p in passages),
     )
 
@@ -242,15 +248,31 @@ def library_tools(library: Library) -> dict[str, Tool]:
     return {tool.name: tool for tool in (search_tool(library), read_tool(library))}
 
 
-def tool(function: Callable[..., Any]) -> Tool:
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(*, effects: Effects) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(
+    function: Callable[..., Any] | None = None, /, *, effects: Effects = UNDECLARED
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """A tool from a function with type hints and a docstring; sync functions run in a thread.
 
     Parameters may be `str`, `int`, `float`, `bool`, `list` of these, a `Literal`, or optional. What it returns
-    reaches the model as data, labelled untrusted.
+    reaches the model as data, labelled untrusted, and as private if the tool reads what is private.
+
+    Args:
+        function: The function: `@tool`, or `@tool(effects=Effects(sends=True))`.
+        effects: What a call does beyond answering. Levels from `guarded` up decide by it.
 
     Raises:
         ConfigError: It has no docstring, or a parameter without a usable type.
     """
+    if function is None:
+        return lambda given: _tool_from(given, effects)
+    return _tool_from(function, effects)
+
+
+def _tool_from(function: Callable[..., Any], effects: Effects) -> Tool:
     name = function.__name__
     doc = inspect.getdoc(function)
     if not doc:
@@ -264,9 +286,16 @@ def tool(function: Callable[..., Any]) -> Tool:
             result = await function(**call.input)
         else:
             result = await _in_thread(function, call.input)
-        return ToolOutput(data={"result": result}, label=untrusted(f"tool:{name}"))
+        label = untrusted(f"tool:{name}", private=effects.private and effects is not UNDECLARED)
+        return ToolOutput(data={"result": result}, label=label)
 
-    return Tool(name=name, description=doc, input_schema=_input_schema(function), run=run)
+    return Tool(
+        name=name,
+        description=doc,
+        input_schema=_input_schema(function),
+        run=run,
+        effects=effects,
+    )
 
 
 async def _in_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:

@@ -25,9 +25,15 @@ class Confidentiality(IntEnum):
 
 
 class Level(StrEnum):
-    """The rung of the defence ladder that a run uses."""
+    """The rung of the defence ladder that a run uses, lowest first."""
 
+    RAW = "raw"
+    MARKED = "marked"
+    CLEAN = "clean"
     TYPED = "typed"
+    SEALED = "sealed"
+    GUARDED = "guarded"
+    PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +47,17 @@ class Label:
 
     def __and__(self, other: Self) -> "Label":
         """The label of anything derived from both."""
-        if self is other:
+        if self is other or (self.sources >= other.sources and self._below(other)):
             return self
         return Label(
             integrity=min(self.integrity, other.integrity),
             confidentiality=max(self.confidentiality, other.confidentiality),
             sources=self.sources | other.sources,
         )
+
+    def _below(self, other: Self) -> bool:
+        """Whether joining `other` changes neither integrity nor confidentiality."""
+        return self.integrity <= other.integrity and self.confidentiality >= other.confidentiality
 
     @property
     def trusted(self) -> bool:
@@ -68,6 +78,10 @@ USER = Label(integrity=Integrity.USER)
 UNTRUSTED = Label(integrity=Integrity.UNTRUSTED)
 
 
-def untrusted(*sources: str) -> Label:
+def untrusted(*sources: str, private: bool = False) -> Label:
     """The label of a text that came from `sources`, whatever it says about itself."""
-    return Label(integrity=Integrity.UNTRUSTED, sources=frozenset(sources))
+    return Label(
+        integrity=Integrity.UNTRUSTED,
+        confidentiality=Confidentiality.PRIVATE if private else Confidentiality.CONVERSATION,
+        sources=frozenset(sources),
+    )

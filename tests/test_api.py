@@ -169,7 +169,7 @@ def test_an_own_agent_takes_the_place_of_its_namesake(docs: Path) -> None:
         }
     )
     delegator.ask("What is BM25?", docs=[docs], model=model, agents=[mine])
-    assert model.shown("D1")[0].system == "My own prompt."
+    assert model.shown("D1")[0].system.startswith("My own prompt.")
 
 
 def test_ask_works_where_an_event_loop_is_running(docs: Path) -> None:

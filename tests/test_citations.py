@@ -47,7 +47,9 @@ class Shelf:
 
     passages: Mapping[str, Passage] = field(default_factory=lambda: {PASSAGE.id: PASSAGE})
 
-    def search(self, query: str, limit: int) -> list[Hit]:
+    private = False
+
+    def search(self, query: str, limit: int, *, document: str = "") -> list[Hit]:
         raise NotImplementedError
 
     def passage(self, id: str) -> Passage | None:

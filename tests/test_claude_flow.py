@@ -15,7 +15,9 @@ import delegator
 from delegator import Limits, Outcome
 from delegator.envelope import unseal
 from delegator.errors import Fault, ModelError
+from delegator.ladder import LADDER
 from delegator.models.claude import Claude
+from delegator.trust import Level
 from messages_api import (
     Answer,
     Cut,
@@ -224,7 +226,10 @@ def test_every_request_has_the_prompt_of_its_agent_and_nothing_of_the_run_in_its
     docs: Path,
 ) -> None:
     _, api = play(docs)
-    prompts = {delegator.shipped(n).prompt for n in ("orchestrator", "researcher", "critic")}
+    system = LADDER[Level.TYPED].system
+    prompts = {
+        system(delegator.shipped(n).prompt) for n in ("orchestrator", "researcher", "critic")
+    }
     sent = [block["text"] for exchange in api.exchanges for block in exchange.body["system"]]
     assert len(sent) == len(api.exchanges)
     assert set(sent) == prompts

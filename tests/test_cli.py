@@ -235,7 +235,7 @@ def test_quiet_prints_the_answer_and_nothing_else(docs: Path, main: Main) -> Non
 
 def test_verbose_names_every_step(docs: Path, main: Main) -> None:
     _, _, err = main("ask", "--offline", "--verbose", "--docs", str(docs), QUESTION)
-    assert re.search(r"run \S+ with offline$", err, re.MULTILINE)
+    assert re.search(r"run \S+ with offline at level typed$", err, re.MULTILINE)
     assert re.search(r"D1 search .*BM25", err)
     assert re.search(r"D1 call 1: tool_use", err)
 

@@ -15,7 +15,7 @@ from requirements import requirement
 from texts import canaries, hostile_texts, json_objects, json_values
 
 UNTIMED = settings(deadline=None)
-FENCE = Fence("5eed")
+FENCE = Fence(draw=lambda: "5eed")
 
 CLOSERS = (
     '"}}',
@@ -43,7 +43,7 @@ def test_no_text_closes_its_envelope(text: str) -> None:
     sealed = FENCE.seal({text: text}, label=UNTRUSTED, origin="search")
     opened, end = json.JSONDecoder().raw_decode(sealed)
     assert end == len(sealed)
-    assert list(opened) == ["envelope", "origin", "trust", "data"]
+    assert [k for k in opened if k != "removed"] == ["envelope", "origin", "trust", "data"]
     envelope = unseal(sealed)
     assert (envelope.nonce, envelope.origin, envelope.trust) == ("5eed", "search", "untrusted")
 
@@ -98,7 +98,7 @@ def test_an_envelope_says_how_far_its_text_is_trusted(label: Label, trust: str) 
 def test_an_envelope_as_a_model_sees_it() -> None:
     data = {"hits": [{"text": 'quote " and \n newline, é and \u202e'}]}
     assert FENCE.seal(data, label=untrusted("doc.1"), origin="search") == snapshot(
-        '{"envelope":"5eed","origin":"search","trust":"untrusted","data":{"hits":[{"text":"quote \\" and \\n newline, é and "}]}}'
+        '{"envelope":"5eed","origin":"search","trust":"untrusted","removed":1,"data":{"hits":[{"text":"quote \\" and \\n newline, é and "}]}}'
     )
 
 

@@ -11,6 +11,7 @@ from delegator import events
 from delegator.budget import Usage
 from delegator.events import (
     AgentStarted,
+    Decided,
     DelegationFinished,
     DelegationStarted,
     Emitter,
@@ -27,7 +28,9 @@ from delegator.events import (
     ToolStarted,
 )
 from delegator.outcome import EXIT_STATUS, Outcome, SourceSeen, Watch
+from delegator.trust import untrusted
 
+LABEL = untrusted("doc.1")
 WATCH = Watch(
     model_calls=2,
     tool_calls=3,
@@ -36,19 +39,21 @@ WATCH = Watch(
     usage=Usage(input_tokens=5),
 )
 ONE_OF_EACH: list[Happening] = [
-    RunStarted(question="q", model="m"),
+    RunStarted(question="q", model="m", level="typed"),
     AgentStarted(name="researcher"),
     ModelCallStarted(n=1),
     TextStreamed(text="words"),
     ModelCallFinished(n=1, stop="end_turn", usage=Usage(output_tokens=7), seconds=0.25),
     ToolStarted(tool="search", subject="BM25"),
-    ToolFinished(tool="search", problem=""),
-    DelegationStarted(id="D1", name="researcher", task="t", about=""),
+    ToolFinished(tool="search", problem="", label=LABEL),
+    Decided(tool="mail", decision="denied", rule="P-T", digest="ab", label=LABEL),
+    DelegationStarted(id="D1", name="researcher", task="t", about="", source="", label=LABEL),
     DelegationFinished(
         id="D1",
         outcome=Outcome.COMPLETE,
         receipt=WATCH.receipt(seconds=1.23456, stop="end"),
         verdict="accept 5/5",
+        label=LABEL,
     ),
     Reminded(why="$.answer: required"),
     Noticed(text="a word to the person"),
@@ -80,6 +85,7 @@ def test_the_names_of_events_are_these() -> None:
             "model_call_finished",
             "tool_started",
             "tool_finished",
+            "decided",
             "delegation_started",
             "delegation_finished",
             "reminded",
@@ -106,24 +112,17 @@ def test_a_finished_delegation_tells_what_was_seen() -> None:
             "seq": 4,
             "at": 0.1235,
             "agent": "D1",
-            "event": "delegation_finished",
+            "event": "delegation_started",
             "id": "D1",
-            "outcome": Outcome.COMPLETE,
-            "receipt": {
-                "model_calls": 2,
-                "tool_calls": 3,
-                "failed_tool_calls": 1,
-                "sources": [{"id": "doc.1", "sha256": "ab"}],
-                "usage": {
-                    "input_tokens": 5,
-                    "output_tokens": 0,
-                    "cache_read_tokens": 0,
-                    "cache_write_tokens": 0,
-                },
-                "seconds": 1.235,
-                "stop": "end",
+            "name": "researcher",
+            "task": "t",
+            "about": "",
+            "source": "",
+            "label": {
+                "integrity": "untrusted",
+                "confidentiality": "conversation",
+                "sources": ["doc.1"],
             },
-            "verdict": "accept 5/5",
         }
     )
 

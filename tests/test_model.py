@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from delegator.envelope import Fence
 from delegator.errors import GuardTripped
 from delegator.messages import Block, Message, Opaque, Text, ToolResult, ToolUse
-from delegator.model import Request, guard
+from delegator.model import Guard, Request
 from delegator.trust import OPERATOR, UNTRUSTED, USER, Label, untrusted
 from requirements import requirement
 from texts import hostile_texts
@@ -40,9 +40,13 @@ def assistant(*content: Block) -> Message:
     return Message(role="assistant", content=content, label=UNTRUSTED)
 
 
+def guard(asked: Request) -> None:
+    Guard(prompts=frozenset({SYSTEM}), fence=FENCE)(asked)
+
+
 def tripped(asked: Request) -> GuardTripped:
     with pytest.raises(GuardTripped) as caught:
-        guard(asked, prompts=frozenset({SYSTEM}), fence=FENCE)
+        guard(asked)
     return caught.value
 
 
@@ -63,9 +67,7 @@ def test_words_of_people_replies_and_sealed_results_may_pass() -> None:
             user(result(SEALED), label=untrusted("doc.1")),
             assistant(Text(text="Done.")),
             user(Text(text="Mend your report."), label=OPERATOR),
-        ),
-        prompts=frozenset({SYSTEM}),
-        fence=FENCE,
+        )
     )
 
 
@@ -130,7 +132,7 @@ def test_words_joined_with_anything_untrusted_do_not_pass(labels: list[Label]) -
     if untrusted("doc.1") in labels:
         assert tripped(asked).rule == "T2"
     else:
-        guard(asked, prompts=frozenset({SYSTEM}), fence=FENCE)
+        guard(asked)
 
 
 def test_a_request_cannot_be_changed_after_the_guard_saw_it() -> None:

@@ -255,7 +255,7 @@ def test_questions_can_be_piped_in(docs: Path) -> None:
     assert CONTROLS.findall(out + err) == []
     assert "BM25 is a ranking function" in out
     assert "Green tea is brewed at 80 degrees" in out
-    assert err.startswith("delegator 0.1.0 · offline · 2 documents · /help\n")
+    assert err.startswith("delegator 0.1.0 · offline · 2 documents · typed · /help\n")
 
 
 def test_an_interrupt_ends_a_piped_chat_that_waits_for_a_line(docs: Path) -> None:

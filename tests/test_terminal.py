@@ -20,7 +20,6 @@ from delegator.agents import shipped
 from delegator.answer import Answer
 from delegator.budget import Usage
 from delegator.citations import Citation
-from delegator.delegation import Delegation, Verdict
 from delegator.events import (
     AgentStarted,
     DelegationFinished,
@@ -37,6 +36,7 @@ from delegator.events import (
     ToolStarted,
 )
 from delegator.outcome import Outcome, Receipt
+from delegator.records import Delegation, Verdict
 from delegator.terminal import answers, views
 from delegator.terminal.board import Board, short
 from delegator.terminal.page import Page
@@ -67,7 +67,9 @@ class Story:
     def delegates(self, id: str, task: str, *, about: str = "", name: str = "") -> "Story":
         tool = f"delegate_to_{name or 'researcher'}"
         self.tell(TOP, ToolStarted(tool=tool, subject=task))
-        started = DelegationStarted(id=id, name=name or "researcher", task=task, about=about)
+        started = DelegationStarted(
+            id=id, name=name or "researcher", task=task, about=about, source="", label=USER
+        )
         return self.tell(TOP, started)
 
     def ends(
@@ -76,8 +78,12 @@ class Story:
         receipt = Receipt(
             model_calls=1, tool_calls=1, failed_tool_calls=0, sources=(), usage=Usage(), seconds=2.5, stop="end"
         )  # fmt: skip
-        ended = DelegationFinished(id=id, outcome=outcome, receipt=receipt, verdict=verdict)
-        return self.tell(TOP, ended, ToolFinished(tool=f"delegate_to_{tool}", problem=""))
+        ended = DelegationFinished(
+            id=id, outcome=outcome, receipt=receipt, verdict=verdict, label=USER
+        )
+        return self.tell(
+            TOP, ended, ToolFinished(tool=f"delegate_to_{tool}", problem="", label=USER)
+        )
 
     def calls(self, agent: str, tokens: int = 120) -> "Story":
         usage = Usage(input_tokens=tokens)
@@ -156,7 +162,7 @@ def test_a_finished_run_is_still_and_what_was_cut_off_says_so() -> None:
         ([ToolStarted(tool="weather", subject="Rome")], "weather “Rome”"),
         ([ToolStarted(tool="now", subject=""), ModelCallStarted(n=2)], "thinking over now"),
         (
-            [ToolFinished(tool="search", problem="too slow"), ModelCallStarted(n=2)],
+            [ToolFinished(tool="search", problem="too slow", label=USER), ModelCallStarted(n=2)],
             "thinking over a failed search: too slow",
         ),
         ([Reminded(why="empty"), ModelCallStarted(n=2)], "thinking over a reminder: empty"),
@@ -341,7 +347,9 @@ def test_a_live_view_to_which_nothing_happened_leaves_nothing(
 @requirement("T8")
 def test_lines_are_one_line_each_whatever_is_in_them(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "a\nb\x1b[2J\u202e"
-    started = DelegationStarted(id="D1", name="researcher", task=evil, about="")
+    started = DelegationStarted(
+        id="D1", name="researcher", task=evil, about="", source="", label=USER
+    )
     with LineView(verbose=True) as watch:
         for what in (started, Reminded(why=evil), Noticed(text=evil), ToolStarted(tool=evil, subject=evil)):  # fmt: skip
             watch(Event(run="r", seq=1, at=1.25, agent="D1", what=what))
@@ -490,7 +498,9 @@ def an_answer(**more: Any) -> Answer:
         "stop": "end",
         "text": "Text.",
         "citations": (),
-        "delegations": (Delegation(id="D1", agent=shipped("researcher"), task="Find\x1b[2J it"),),
+        "delegations": (
+            Delegation(id="D1", ref="D1", agent=shipped("researcher"), task="Find\x1b[2J it"),
+        ),
         "flagged": (),
         "usage": Usage(),
         "model_calls": 1,
@@ -518,8 +528,10 @@ D1 Find[2J it\
 
 def test_a_revision_that_nobody_reviewed_shows_the_review_of_what_it_revises() -> None:
     review = Verdict(by="D2", score=2, verdict="revise", feedback="Say who.")
-    first = Delegation(id="D1", agent=shipped("researcher"), task="Find it", review=review)
-    again = Delegation(id="D3", agent=shipped("researcher"), task="Find it", about="D1")
+    first = Delegation(
+        id="D1", ref="D1", agent=shipped("researcher"), task="Find it", review=review
+    )
+    again = Delegation(id="D3", ref="D3", agent=shipped("researcher"), task="Find it", about="D1")
     answer = an_answer(delegations=(first, again), flagged=("D3",))
     assert answers.plain(answer).endswith("Needs review\nD3 Find it (revise, 2/5): Say who.")
 
@@ -529,7 +541,9 @@ def test_at_a_terminal_what_needs_review_is_wrapped_and_made_safe_as_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     review = Verdict(by="D2", score=2, verdict="revise", feedback="Say\x1b[2J who made it. " * 4)
-    record = Delegation(id="D1", agent=shipped("researcher"), task="Find it", review=review)
+    record = Delegation(
+        id="D1", ref="D1", agent=shipped("researcher"), task="Find it", review=review
+    )
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setattr("delegator.terminal.streams.size", lambda _: (60, 24))

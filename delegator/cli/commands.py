@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from delegator.answer import Answer
     from delegator.knowledge import Index
+    from delegator.policy import ApprovalRequest, Approver
+    from delegator.terminal.views import View
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -157,7 +159,9 @@ def _index(chosen: Chosen) -> Iterator[Index]:
     given, progress = chosen.settings, Progress(quiet=chosen.quiet)
     tell: Callable[[str], None] = (lambda _text: None) if chosen.quiet else streams.notice
     try:
-        opened = open_index(given.docs, given.home, progress=progress, notice=tell)
+        opened = open_index(
+            given.docs, given.home, private=given.private, progress=progress, notice=tell
+        )
     finally:
         progress.end()
     try:
@@ -176,7 +180,10 @@ def _run_one(question: str, chosen: Chosen, *, as_events: bool) -> Answer:
 
     async def watched() -> Answer:
         with view(quiet=quiet, verbose=chosen.verbose) as watch:
-            async with opened(chosen.settings, index=index) as setup, Run(question, setup) as run:
+            async with (
+                opened(chosen.settings, index=index, approve=_approver(watch)) as setup,
+                Run(question, setup) as run,
+            ):
                 with cancelling(run.cancel):
                     async for event in run:
                         watch(event)
@@ -188,6 +195,28 @@ def _run_one(question: str, chosen: Chosen, *, as_events: bool) -> Answer:
     _announce(chosen)
     with _index(chosen) as index:
         return asyncio.run(watched())
+
+
+def _approver(watch: View) -> Approver:
+    """Asks the person at the terminal, if there is one; a script is never kept waiting."""
+    import asyncio  # noqa: PLC0415
+
+    from delegator.policy import nobody  # noqa: PLC0415
+    from delegator.terminal import approvals  # noqa: PLC0415
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return nobody
+
+    asking = asyncio.Lock()
+
+    async def approve(request: ApprovalRequest) -> str:
+        from delegator.repl.lines import reader  # noqa: PLC0415 - only when somebody is asked
+
+        async with asking:
+            with watch.paused():
+                return await approvals.put(request, reader())
+
+    return approve
 
 
 def main() -> NoReturn:

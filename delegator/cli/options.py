@@ -16,16 +16,29 @@ if TYPE_CHECKING:
     from delegator.agents import Agent
     from delegator.api import Settings
 
-HOME = click.option("--home", metavar="DIR", help="Where indexes are kept (env DELEGATORHOME).")
+HOME = click.option("--home", metavar="DIR", help="Where indexes are kept (env DELEGATOR_HOME).")
 AGENTS = click.option("--agents", metavar="DIR", help="Folder of agent files (.md).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_LEVELS = ("raw", "marked", "clean", "typed", "sealed", "guarded", "planned")
+TRUST = click.option(
+    "--trust", type=click.Choice(_LEVELS), metavar="LEVEL",
+    help="Defence level: raw, marked, clean, typed (default), sealed, guarded, planned.",
+)  # fmt: skip
+DOCS = click.option(
+    "--docs", multiple=True, metavar="PATH", help="Folder or file to answer from (repeatable)."
+)
+PRIVATE = click.option(
+    "--private", multiple=True, metavar="PATH", help="Part of --docs that is private (repeatable)."
+)
 _COUNT = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--docs", multiple=True, metavar="PATH", help="Folder or file to answer from (repeatable)."),
+    DOCS,
     click.option("--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."),
     click.option("--base-url", metavar="URL", help="Server that speaks the Messages API."),
     click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
+    TRUST,
+    PRIVATE,
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Tokens for the whole run."),
     click.option("--max-seconds", type=_SECONDS, metavar="S", help="Wall time for the run."),
     click.option("--max-calls", type=_COUNT, metavar="N", help="Model calls for the run."),
@@ -62,7 +75,7 @@ def settings(options: dict[str, Any]) -> Chosen:
     """
     from pathlib import Path  # noqa: PLC0415
 
-    from delegator.api import Settings  # noqa: PLC0415
+    from delegator.api import Settings, level_named  # noqa: PLC0415
     from delegator.budget import Limits  # noqa: PLC0415
 
     unset: tuple[object, ...] = (None, False, ())
@@ -84,6 +97,8 @@ def settings(options: dict[str, Any]) -> Chosen:
         offline=given.get("offline", False),
         limits=limits,
         agents=own_agents(given.get("agents")),
+        level=level_named(given.get("trust", "typed")),
+        private=tuple(Path(path) for path in given.get("private", ())),
         home=Path(given["home"]).expanduser() if given.get("home") else None,
     )
     return Chosen(

@@ -1,5 +1,5 @@
 """The knowledge base: text files on disk, found by words and quoted by passage."""
 
-from delegator.knowledge.index import Hit, Index, Library, Passage, Refreshed
+from delegator.knowledge.index import Hit, Index, Library, OneDocument, Passage, Refreshed
 
-__all__ = ["Hit", "Index", "Library", "Passage", "Refreshed"]
+__all__ = ["Hit", "Index", "Library", "OneDocument", "Passage", "Refreshed"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from delegator.errors import ConfigError
 from delegator.knowledge.reading import MAX_FILE_BYTES
 from delegator.sanitize import clean
 
@@ -57,6 +58,31 @@ def files(roots: Mapping[str, Path], skipped: Counter[str]) -> Iterator[File]:
             else:
                 seen.add(name)
                 yield File(name, path, stat.st_size, stat.st_mtime_ns)
+
+
+def names_under(paths: Sequence[Path], roots: Mapping[str, Path]) -> tuple[str, ...]:
+    """The names in the index under some folders and files: each as it is, or with a `/` at its end for all below it.
+
+    Raises:
+        ConfigError: One of them is not among the documents.
+    """
+    found: list[str] = []
+    for path in (Path(path).expanduser().resolve() for path in paths):
+        names = []
+        for label, root in roots.items():
+            prefix = f"{label}/" if len(roots) > 1 else ""
+            if root.is_relative_to(path):
+                names.append(prefix if not root.is_file() else prefix + root.name)
+            elif path.is_relative_to(root):
+                relative = path.relative_to(root).as_posix()
+                names.append(prefix + relative + ("/" if path.is_dir() else ""))
+        if not path.exists() or not names:
+            raise ConfigError(
+                f"{path} is marked private, but no document is there",
+                hint="--private takes a folder or file that is there, below one of the --docs.",
+            )
+        found += (_one_line(clean(name)) for name in names)
+    return tuple(found)
 
 
 def _one_line(name: str) -> str:

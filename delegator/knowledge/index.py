@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from delegator.errors import ConfigError
 from delegator.knowledge.database import broken, busy, connect, discard
-from delegator.knowledge.folders import File, files, labelled
+from delegator.knowledge.folders import File, files, labelled, names_under
 from delegator.knowledge.passages import split
 from delegator.knowledge.ranking import best
 from delegator.knowledge.reading import Document, NotText, read_document, read_text_bytes
@@ -48,6 +48,13 @@ class Passage:
     last: int
     """Line numbers in the file, from 1."""
     text: str
+    private: bool = False
+    """Whether its document stands under a folder marked private."""
+
+    @property
+    def document(self) -> str:
+        """The id of its document."""
+        return self.id.partition(".")[0]
 
     @property
     def where(self) -> str:
@@ -83,14 +90,47 @@ class Refreshed:
 class Library(Protocol):
     """What tools need of a knowledge base."""
 
-    def search(self, query: str, limit: int) -> list[Hit]:
-        """The best passages for a query of plain words."""
+    @property
+    def private(self) -> bool:
+        """Whether something in it is marked private."""
+
+    def search(self, query: str, limit: int, *, document: str = "") -> list[Hit]:
+        """The best passages for a query of plain words, of all documents or of one."""
 
     def passage(self, id: str) -> Passage | None:
         """A passage by its id."""
 
     def following(self, id: str, count: int) -> list[Passage]:
         """A passage and those after it in its document."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneDocument:
+    """One document of a library, as if there were no others."""
+
+    library: Library
+    document: str
+
+    @property
+    def private(self) -> bool:
+        """Reading on in a document that was handed over decides nothing anew."""
+        return False
+
+    def search(self, query: str, limit: int, *, document: str = "") -> list[Hit]:
+        """The best passages of this document for a query of plain words."""
+        mine = document in ("", self.document)
+        return self.library.search(query, limit, document=self.document) if mine else []
+
+    def passage(self, id: str) -> Passage | None:
+        """A passage of this document by its id."""
+        return self.library.passage(id) if self._holds(id) else None
+
+    def following(self, id: str, count: int) -> list[Passage]:
+        """A passage of this document and those after it."""
+        return self.library.following(id, count) if self._holds(id) else []
+
+    def _holds(self, id: str) -> bool:
+        return id.startswith(f"{self.document}.")
 
 
 class _Known(NamedTuple):
@@ -113,13 +153,23 @@ class Index:
     Args:
         database: The file; it is made, and made anew if it is broken.
         roots: Folders and files to index.
+        private: Folders and files below them whose documents only some people may see.
         patience: Seconds to wait for another process that is writing.
+
+    Raises:
+        ConfigError: What is marked private is not among the documents.
     """
 
     def __init__(
-        self, database: Path | None, roots: Sequence[Path], *, patience: float = 30.0
+        self,
+        database: Path | None,
+        roots: Sequence[Path],
+        *,
+        private: Sequence[Path] = (),
+        patience: float = 30.0,
     ) -> None:
         self.roots = labelled(roots)
+        self._private = names_under(private, self.roots)
         self.refreshed = Refreshed()
         """What the newest refresh found."""
         self._database = database
@@ -150,16 +200,22 @@ class Index:
     def __len__(self) -> int:
         return int(self._db.execute("select count(*) from document").fetchone()[0])
 
-    def search(self, query: str, limit: int) -> list[Hit]:
-        """The best passages for a query of plain words; any text is a safe query."""
+    @property
+    def private(self) -> bool:
+        """Whether something in it is marked private."""
+        return bool(self._private)
+
+    def search(self, query: str, limit: int, *, document: str = "") -> list[Hit]:
+        """The best passages for a query of plain words, of all documents or of one; any text is a safe query."""
         hits: list[Hit] = []
         per_document: Counter[str] = Counter()
+        most = limit if document else PER_DOCUMENT
         for score, row in best(self._db, query):
             if len(hits) == limit:
                 break
-            for (document,) in self._db.execute(_DOCUMENT, (row,)):
-                per_document[document] += 1
-                if per_document[document] <= PER_DOCUMENT:
+            for (found,) in self._db.execute(_DOCUMENT, (row,)):
+                per_document[found] += 1
+                if per_document[found] <= most and document in ("", found):
                     hits += [Hit(passage=p, score=score) for p in self._load(_ONE, row)]
         return hits
 
@@ -179,9 +235,24 @@ class Index:
     def _load(self, statement: str, *values: object) -> list[Passage]:
         rows = self._db.execute(statement, values)
         return [
-            Passage(id=f"{doc}.{n}", path=path, title=title, heading=h, first=a, last=b, text=text)
+            Passage(
+                id=f"{doc}.{n}",
+                path=path,
+                title=title,
+                heading=h,
+                first=a,
+                last=b,
+                text=text,
+                private=self._is_private(path),
+            )
             for doc, n, path, title, h, a, b, text in rows
         ]
+
+    def _is_private(self, name: str) -> bool:
+        return any(
+            name == marked or ((marked.endswith("/") or not marked) and name.startswith(marked))
+            for marked in self._private
+        )
 
     def _renewed(self, progress: Callable[[int], None]) -> Refreshed:
         """One refresh; a second one if another process was faster, or the file turns out to be broken."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delegator.budget import Usage
-from delegator.envelope import unseal
+from delegator.envelope import seen
 from delegator.errors import Fault, ModelError
 from delegator.messages import Block, Stop, Text, ToolResult, ToolUse, text_of
 from delegator.model import ModelEvent, Reply, Request, TextDelta, ToolUseReady
@@ -127,7 +127,7 @@ class Scripted:
 def results(request: Request) -> list[dict[str, Any]]:
     """What the tool results of the newest turn hold, unsealed: for steps that react to what they are shown."""
     return [
-        dict(unseal(block.text).data)
+        dict(seen(block.text))
         for block in request.messages[-1].content
         if isinstance(block, ToolResult)
     ]

@@ -1,5 +1,6 @@
 """The loop of `delegator chat`. A run that is cancelled or fails leaves the conversation as it was."""
 
+import asyncio
 import sys
 
 from delegator import __version__
@@ -12,11 +13,12 @@ from delegator.knowledge import Index
 from delegator.listing import agents_text
 from delegator.orchestrator import Run, Setup, Turn
 from delegator.outcome import Outcome
+from delegator.policy import ApprovalRequest
 from delegator.repl.lines import PROMPT, Reader, reader
 from delegator.sanitize import one_line
-from delegator.terminal import answers, streams
+from delegator.terminal import answers, approvals, streams
 from delegator.terminal.board import counted, short
-from delegator.terminal.views import view
+from delegator.terminal.views import QuietView, View, view
 
 INTERRUPTED = 130
 _HELP = """\
@@ -55,11 +57,13 @@ class Repl:
         self._usage = Usage()
         self._runs = 0
         self._read = read or reader()
+        self._view: View = QuietView()
+        self._asking = asyncio.Lock()
 
     async def run(self) -> int:
         """Talk until the person leaves; the exit status."""
         interrupted = False
-        async with opened(self._settings, index=self._index) as setup:
+        async with opened(self._settings, index=self._index, approve=self._approve) as setup:
             self._greet(setup)
             while True:
                 try:
@@ -83,7 +87,9 @@ class Repl:
     def _greet(self, setup: Setup) -> None:
         if not self._quiet:
             documents = counted(self._index.refreshed.documents, "document")
-            streams.notice(f"delegator {__version__} · {setup.model.id} · {documents} · /help")
+            streams.notice(
+                f"delegator {__version__} · {setup.model.id} · {documents} · {setup.level.value} · /help"
+            )
 
     def _command(self, name: str) -> None:
         match name:
@@ -133,9 +139,18 @@ class Repl:
         except (KeyboardInterrupt, EOFError):
             return "drop", ""
 
+    async def _approve(self, request: ApprovalRequest) -> str:
+        """Ask the person about a call that a policy denies; one question at a time."""
+        if not self._read.answers:
+            return ""
+        async with self._asking:
+            with self._view.paused():
+                return await approvals.put(request, self._read)
+
     async def _watch(self, run: Run) -> Answer:
         async with run:
             with cancelling(run.cancel), view(quiet=self._quiet, verbose=self._verbose) as watch:
+                self._view = watch
                 async for event in run:
                     watch(event)
             return await run.answer()

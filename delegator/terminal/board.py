@@ -81,8 +81,9 @@ class Board:
         if event.agent not in self.rows:
             self.rows[event.agent] = Row(event.agent, event.agent, event.at)
         match event.what:
-            case DelegationStarted(id=id, name=name, task=task, about=about):
-                self.rows[id] = Row(id, name, event.at, task=task, about=about)
+            case DelegationStarted(id=id, name=name, task=task, about=about, source=source):
+                named = f"{source}: {task}" if source else task
+                self.rows[id] = Row(id, name, event.at, task=named, about=about)
             case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
                 self.rows[id].end(outcome, receipt.seconds)
                 self.rows[id].verdict = verdict

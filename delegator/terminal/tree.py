@@ -14,6 +14,7 @@ import asyncio
 import io
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self, TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -142,6 +143,10 @@ class Painter:
         self._write(self._up(width) + "\x1b[J" + _ansi([line], width))
         self._drawn = []
 
+    def forget(self) -> None:
+        """What was drawn stays; the next drawing begins below."""
+        self._drawn = []
+
     def _up(self, width: int) -> str:
         """Back to the first line. In a terminal made narrower since, the old lines take more rows."""
         rows = sum(max(-(-cells // width), 1) for cells in self._drawn)
@@ -191,6 +196,17 @@ class LiveView:
         if isinstance(event.what, Noticed):
             width, _height = streams.size(self._stream)
             self._painter.above(Text(one_line(event.what.text), style="yellow"), width)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the screen to a question; draw on below it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            yield
+        finally:
+            self._painter.forget()
+            self._tick()
 
     def _tick(self) -> None:
         width, height = streams.size(self._stream)

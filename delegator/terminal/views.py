@@ -2,10 +2,12 @@
 
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol, Self
 
 from delegator.events import (
+    Decided,
     DelegationFinished,
     DelegationStarted,
     Event,
@@ -18,7 +20,7 @@ from delegator.events import (
 )
 from delegator.sanitize import one_line
 from delegator.terminal import streams
-from delegator.terminal.board import short
+from delegator.terminal.board import counted, short
 
 LONGEST_LINE = 200
 PATIENCE_SECONDS = 1.0
@@ -41,6 +43,9 @@ class View(Protocol):
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Keep off the screen while a person is asked something."""
+
 
 class QuietView:
     """Shows nothing."""
@@ -54,6 +59,10 @@ class QuietView:
 
     def __call__(self, event: Event) -> None:
         """Let it pass."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Nothing to keep off."""
+        return nullcontext()
 
 
 class LineView(QuietView):
@@ -78,12 +87,15 @@ class LineView(QuietView):
 
 def _line(event: Event) -> str:
     match event.what:
-        case DelegationStarted(id=id, name=name, task=task, about=about):
-            return f"{id} {name}{f' (on {about})' if about else ''}: {task}"
+        case DelegationStarted(id=id, name=name, task=task, about=about, source=source):
+            on = f" (on {about})" if about else f" (reads {source})" if source else ""
+            return f"{id} {name}{on}: {task}"
         case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
             return f"{id} {outcome}{f', {verdict}' if verdict else ''} ({receipt.seconds:.1f} s)"
         case Reminded(why=why):
             return f"{event.agent} asked to mend: {why}"
+        case Decided(tool=tool, decision=decision, rule=rule) if decision != "allowed":
+            return f"{event.agent} {tool}: {decision} ({rule})"
         case Noticed(text=text):
             return text
         case _:
@@ -92,15 +104,16 @@ def _line(event: Event) -> str:
 
 def _verbose_line(event: Event) -> str:
     match event.what:
-        case RunStarted(model=model):
-            return f"run {event.run} with {model}"
+        case RunStarted(model=model, level=level):
+            return f"run {event.run} with {model} at level {level}"
         case ModelCallFinished(n=n, stop=stop, usage=usage, seconds=seconds):
             tokens = f", {short(usage.total)} tokens" if usage.total else ""
             return f"{event.agent} call {n}: {stop}{tokens} ({seconds:.1f} s)"
         case ToolStarted(tool=tool, subject=subject):
             return f"{event.agent} {tool} {subject}"
-        case ToolFinished(tool=tool, problem=problem) if problem:
-            return f"{event.agent} {tool}: {problem}"
+        case ToolFinished(tool=tool, problem=problem, removed=removed) if problem or removed:
+            said = problem or f"{counted(removed, 'invisible character')} taken out"
+            return f"{event.agent} {tool}: {said}"
         case _:
             return ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from delegator.handoff import CONVERSATION, DELEGATE
 from delegator.language import stems
+from delegator.models.offline import dispatch
 from delegator.models.offline.question import is_small_talk, parts, resolve
 from delegator.models.offline.transcript import Move, Step, Transcript
 from delegator.sanitize import unmarked
@@ -43,6 +44,8 @@ class _Thread:
 def move(transcript: Transcript) -> Move:
     """The orchestrator's next move."""
     workers, reviewers = _staff(transcript)
+    if any("findings" in step.data for step in transcript.steps):
+        return dispatch.move(transcript, reviewers)
     threads = _threads(transcript, reviewers)
     if not threads:
         if is_small_talk(transcript.question) or not workers:

@@ -1,11 +1,12 @@
 """A request as the offline model reads it: who it is, what it was asked, what its tools returned so far."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from delegator.envelope import unseal
-from delegator.handoff import BRIEF, DELEGATE, SUBMIT, TASK_HEAD
+from delegator.envelope import seen
+from delegator.handoff import BRIEF, CONVERSATION, DELEGATE, SUBMIT, TASK_HEAD
 from delegator.messages import Message, Text, ToolResult, ToolSpec, ToolUse
 from delegator.model import Request
 
@@ -74,27 +75,29 @@ class Transcript:
 
 def read(request: Request) -> Transcript:
     """A request as a transcript. The first words of the first turn are the question or task."""
+    words = "".join(b.text for b in request.messages[0].content if isinstance(b, Text))
+    question, *handed = _HANDED.split(words)
     transcript = Transcript(
-        question=_first_words(request.messages), tools={tool.name: tool for tool in request.tools}
+        question=question.removeprefix(TASK_HEAD).strip(),
+        tools={tool.name: tool for tool in request.tools},
     )
+    for tool, text in zip(handed[::2], handed[1::2], strict=True):
+        data = seen(text)
+        transcript.steps.append(Step(tool=tool, input={}, data=data, failed=False))
+    transcript.steps += _steps(request.messages)
+    return transcript
+
+
+_HANDED = re.compile(rf"\n\n\[({BRIEF}|{CONVERSATION})\]\n")
+"""How data stands among the words of a turn, at a level where it may."""
+
+
+def _steps(messages: tuple[Message, ...]) -> Iterator[Step]:
     calls: dict[str, ToolUse] = {}
-    for message in request.messages:
+    for message in messages:
         for block in message.content:
             if isinstance(block, ToolUse):
                 calls[block.id] = block
             elif isinstance(block, ToolResult) and block.tool_use_id in calls:
-                call = calls[block.tool_use_id]
-                transcript.steps.append(
-                    Step(
-                        tool=call.name,
-                        input=call.input,
-                        data=unseal(block.text).data,
-                        failed=block.is_error,
-                    )
-                )
-    return transcript
-
-
-def _first_words(messages: tuple[Message, ...]) -> str:
-    text = "".join(block.text for block in messages[0].content if isinstance(block, Text))
-    return text.removeprefix(TASK_HEAD).strip()
+                call, data = calls[block.tool_use_id], seen(block.text)
+                yield Step(tool=call.name, input=call.input, data=data, failed=block.is_error)

@@ -1,0 +1,43 @@
+"""Asking a person about a call that a policy denies: the exact call, made safe for a terminal, nothing left out in silence."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+
+from delegator.policy import ApprovalRequest
+from delegator.sanitize import for_terminal
+from delegator.terminal import streams
+
+QUESTION = "Run exactly this call? [y/N] "
+MOST_CHARACTERS = 8_000
+"""A longer call is not put to a person: nobody reads it to the end."""
+_SHORT_ENOUGH = 24
+
+
+async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -> str:
+    """Show a call and ask; the call's digest if the answer is yes, or an empty string."""
+    lines = list(shown(request))
+    if sum(map(len, lines)) > MOST_CHARACTERS:
+        streams.notice(f"{request.agent} {request.tool}: denied, too long to be approved by eye")
+        return ""
+    streams.say("\n".join(lines))
+    try:
+        answer = await read(QUESTION)
+    except (EOFError, KeyboardInterrupt):
+        return ""
+    return request.digest if answer.strip().lower() in ("y", "yes") else ""
+
+
+def shown(request: ApprovalRequest) -> Iterator[str]:
+    """A request, line by line."""
+    denied, label = request.denied, request.label
+    yield f"{request.agent} wants to call {for_terminal(request.tool)}. Policy {denied.rule} denies it: {denied.reason}."
+    for name, value in request.input.items():
+        words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield f"  {for_terminal(name)}:"
+        yield from (f"  | {line}" for line in for_terminal(words).split("\n"))
+    worth = f"{label.integrity.name.lower()}, {label.confidentiality.name.lower()}"
+    sources = sorted(label.sources)
+    named = ", ".join(for_terminal(source) for source in sources[:_SHORT_ENOUGH])
+    more = f" and {len(sources) - _SHORT_ENOUGH} more" if len(sources) > _SHORT_ENOUGH else ""
+    yield f"  It depends on: {worth}{'; ' if named else ''}{named}{more}"
+    yield f"  Call {request.digest[:16]}; the approval holds for this call only."
