@@ -14,6 +14,8 @@ PROMISES: dict[str, str] = {
     "T6": "Claimed and observed are separate; a report that claims unseen work is quarantined.",
     "T7": "No error text quotes an untrusted value.",
     "T8": "Text is made safe for its sink.",
+    "ladder": "What a level guarantees holds for a model that obeys everything; success sets shrink with every level.",
+    "policy": "From guarded up no effect outside rests on untrusted text, and nothing private leaves, but by approval.",
     "B1": "A call starts only if the ceilings of its agent and of every ancestor leave room.",
     "B3": "Running out gives a partial answer that says so, not nothing.",
     "W1": "Every handoff is checked against a closed schema, repaired at most once, then contract_failed.",
