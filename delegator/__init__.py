@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from delegator.model import Model
     from delegator.orchestrator import Run, Setup, Turn
     from delegator.outcome import Outcome, Receipt
+    from delegator.policy import ApprovalRequest, Effects
     from delegator.subagent import Result
     from delegator.tools import Call, Tool, ToolOutput, tool
-    from delegator.trust import Integrity, Label, untrusted
+    from delegator.trust import Confidentiality, Integrity, Label, Level, untrusted
 
 _HOMES = {
     "untrusted": "trust",
@@ -31,13 +32,17 @@ _HOMES = {
     "Call": "tools",
     "Agent": "agents",
     "Answer": "answer",
+    "ApprovalRequest": "policy",
     "Citation": "citations",
+    "Confidentiality": "trust",
     "ConfigError": "errors",
     "DelegatorError": "errors",
+    "Effects": "policy",
     "Event": "events",
     "Index": "knowledge",
     "Integrity": "trust",
     "Label": "trust",
+    "Level": "trust",
     "Limits": "budget",
     "Model": "model",
     "ModelError": "errors",
@@ -64,14 +69,18 @@ _HOMES = {
 __all__ = [
     "Agent",
     "Answer",
+    "ApprovalRequest",
     "Call",
     "Citation",
+    "Confidentiality",
     "ConfigError",
     "DelegatorError",
+    "Effects",
     "Event",
     "Index",
     "Integrity",
     "Label",
+    "Level",
     "Limits",
     "Model",
     "ModelError",

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from delegator.ladder import Encoding
-from delegator.sanitize import clean_counted
+from delegator.sanitize import clean_counted, is_clean_json
 from delegator.trust import Label
 
 _JSON = '{"envelope":"'
 _MARK = "[["
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _Path = tuple[str | int, ...]
 
 
@@ -59,11 +60,20 @@ class Fence:
         trust = label.integrity.name.lower()
         if self.encoding is Encoding.MARKED:
             return self._marked(data, origin, trust)
+        body = self._body({"origin": origin, "trust": trust}, data)
+        return f'{self._opening(_JSON, self._draw())}",{body[1:]}'
+
+    def _body(self, head: dict[str, Any], data: Mapping[str, Any]) -> str:
+        """Head and data as canonical JSON. Nearly all data is canonical already."""
+        try:
+            body = _ENCODE({**head, "data": data})
+        except (ValueError, TypeError, RecursionError):  # what JSON cannot say
+            body = ""
+        if body and is_clean_json(body):
+            return body
         cleaned, removed = clean_counted(dict(data))
         self.removed += removed
-        head = {"origin": origin, "trust": trust, **({"removed": removed} if removed else {})}
-        body = json.dumps({**head, "data": cleaned}, ensure_ascii=False, separators=(",", ":"))
-        return f'{self._opening(_JSON, self._draw())}",{body[1:]}'
+        return _ENCODE({**head, **({"removed": removed} if removed else {}), "data": cleaned})
 
     def _marked(self, data: Mapping[str, Any], origin: str, trust: str) -> str:
         parts = [(path, leaf) for path, leaf in _leaves(data)]

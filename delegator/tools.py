@@ -182,6 +182,8 @@ def passages_output(passages: Sequence[Passage], key: str, **more: str) -> ToolO
 def capped(value: object, room: list[int] | None = None, depth: int = MAX_DEPTH) -> object:
     """`value` as JSON data of bounded size: what is too long, too many or too deep is cut and says so."""
     room = [MAX_RESULT_CHARACTERS] if room is None else room
+    if type(value) is str:  # nearly everything is
+        return capped_text(value, room)
     match value:
         case None | bool():
             room[0] -= 1
@@ -189,9 +191,9 @@ def capped(value: object, room: list[int] | None = None, depth: int = MAX_DEPTH)
         case int() | float() if abs(value) <= _LARGEST_NUMBER:  # a NaN is not
             room[0] -= len(str(value))
             return value
-        case Mapping() | list() | tuple() | set() | frozenset() if not depth:
+        case dict() | list() | tuple() | set() | frozenset() | Mapping() if not depth:
             return capped_text("[nested too deep]", room)
-        case Mapping():
+        case dict() | Mapping():
             return _capped_items(value, room, depth - 1)
         case list() | tuple() | set() | frozenset():
             return _capped_list(value, room, depth - 1)

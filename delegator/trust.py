@@ -47,17 +47,23 @@ class Label:
 
     def __and__(self, other: Self) -> "Label":
         """The label of anything derived from both."""
-        if self is other or (self.sources >= other.sources and self._below(other)):
+        if self is other or self._covers(other):
             return self
+        if other._covers(self):
+            return other
         return Label(
             integrity=min(self.integrity, other.integrity),
             confidentiality=max(self.confidentiality, other.confidentiality),
             sources=self.sources | other.sources,
         )
 
-    def _below(self, other: Self) -> bool:
-        """Whether joining `other` changes neither integrity nor confidentiality."""
-        return self.integrity <= other.integrity and self.confidentiality >= other.confidentiality
+    def _covers(self, other: "Label") -> bool:
+        """Whether joining `other` to it changes nothing: most joins do not, and a new label costs."""
+        return (
+            self.integrity <= other.integrity
+            and self.confidentiality >= other.confidentiality
+            and self.sources >= other.sources
+        )
 
     @property
     def trusted(self) -> bool:

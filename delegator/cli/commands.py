@@ -138,6 +138,23 @@ def index(folder: str, *, as_json: bool, home: str | None) -> None:
         streams.put(index_json(found) if as_json else index_text(found, folder))
 
 
+@cli.group(short_help="Explain the defence levels.")
+def trust() -> None:
+    """What a trust level guarantees, and what it leaves open."""
+
+
+@trust.command(short_help="What may cross which boundary.")
+@JSON
+@common
+def explain(*, as_json: bool, **options: Any) -> None:
+    """Explain the trust level for these options: what may cross each boundary, and the worst case of a run."""
+    from delegator.explain import explain as explained  # noqa: PLC0415
+    from delegator.explain import explanation_json, explanation_text  # noqa: PLC0415
+
+    found = explained(settings(options).settings)
+    streams.put(explanation_json(found) if as_json else explanation_text(found))
+
+
 def _from_stdin() -> str:
     if sys.stdin.isatty():
         streams.notice("reading the question from the terminal; end with Ctrl-D")
