@@ -9,7 +9,7 @@ from delegator.citations import UNSUPPORTED, Citation, Claim, resolve
 from delegator.errors import DelegatorError
 from delegator.outcome import EXIT_STATUS, Outcome
 from delegator.records import Delegation
-from delegator.sanitize import for_answer, unmarked
+from delegator.sanitize import fold, for_answer, unmarked
 from delegator.trust import Label, Level
 
 
@@ -104,14 +104,25 @@ _GAP = re.compile(r"[ \t]*\n[ \t]*\n\s*")
 
 
 def quoted(record: Delegation) -> str:
-    """What a finding says, as a quotation under the name of its source; empty if it says nothing that was verified."""
+    """What a finding's sources say, as a quotation under their name; empty if nothing of it was verified."""
     source = f"**{unmarked(record.place or record.agent.name)}**"
     if record.agent.cites:
-        lines = [f"- {unmarked(claim.text)} [{claim.cite}]" for claim in record.verified]
+        lines = [f"- {_words_of(claim.quote)} [{claim.cite}]" for claim in record.verified]
     else:
         lines = [f"- {unmarked(words)}" for words in _strings(record)]
         source += ", in a subagent's own words:"
     return "\n".join(f"> {line}" for line in (source, *lines)) if lines else ""
+
+
+_LEADING = re.compile(r"(?:[-*+>#]+ |\d{1,9}[.)] |\[[ xX]?\] )+")
+"""What makes a list, a heading or a quotation of the line that a quote begins in."""
+
+
+def _words_of(quote: str) -> str:
+    """A quote's own words, letter by letter but for what would act in an answer."""
+    words = fold(quote)
+    lead = _LEADING.match(words)
+    return unmarked(words[lead.end() :] if lead else words)
 
 
 def _strings(record: Delegation) -> list[str]:

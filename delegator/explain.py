@@ -242,7 +242,10 @@ def _lines(explained: Explanation, width: int) -> Iterator[str]:
         ("open", rung.leaves_open),
     ):
         yield from _wrapped(f"  {head:<7}", words, width)
-    yield from ("", "What may cross, and how many bits of untrusted text at once")
+    yield from (
+        "",
+        *_wrapped("", "What may cross, and how many bits of untrusted text at once", width),
+    )
     yield from _table([(b.name, b.crosses, _size(b)) for b in explained.boundaries], width)
     shown = "0" if not explained.influence else _count(explained.influence)
     yield from _wrapped(
@@ -286,7 +289,10 @@ def _table(rows: list[tuple[str, str, str]], width: int) -> Iterator[str]:
     first, last = (max((len(row[i]) for row in rows), default=0) for i in (0, 2))
     for name, middle, end in rows:
         if width < _NARROW:
-            yield f"  {name:<{width - last - 4}}  {end:>{last}}"
+            room = width - len(name) - 4
+            yield f"  {name}  {end:>{room}}" if len(end) <= room else f"  {name}"
+            if len(end) > room:
+                yield from _wrapped("      ", end, width)
             yield from _wrapped("      ", middle, width)
             continue
         room = width - first - last - 6

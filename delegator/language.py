@@ -36,6 +36,7 @@ _IRREGULAR = {
     "ran": "run",
     "made": "make",
     "wrote": "write",
+    "written": "write",
 }
 _SHORTEST_STEM = 3
 

@@ -169,16 +169,33 @@ CODE = (
 )
 """A pattern for code in Markdown. Put it first in an alternation to keep something out of code."""
 
-_BRACKETED = re.compile(r"\[(?=[\d\s,;:\\\u2013\u2014-]*\])([^\]]*)\]")
 _ENTITIES = re.compile(CODE + "|(?:&[#0-9a-z]*)+;?", re.IGNORECASE)
 _LONGEST_ENTITY = 12
 _MARKER_CHARACTERS = frozenset("[]0123456789")
 
 
+_SPAN = r"(?P<code>(?<![\\`])`[^`\n]+`(?!`))"
+"""A piece of code on one line, between single backticks."""
+_STRAY_TICKS = re.compile(f"{_SPAN}|```|`")
+_STRAY_ENTITIES = re.compile(f"{_SPAN}|(?:&[#0-9a-z]*)+;?", re.IGNORECASE)
+_BRACKETED = re.compile(
+    _SPAN + r"|\[(?=[\s,;:\\\u2013\u2014-]*\d)(?=[\d\s,;:\\\u2013\u2014-]*\])([^\]]*)\]"
+)
+
+
 def unmarked(text: str) -> str:
-    """Words that are put into an answer on one line, and can neither cite nor open a piece of code there."""
-    words = fold(text).replace("```", "''").replace("`", "'")
-    return _BRACKETED.sub(r"(\1)", plain_brackets(words))
+    """Words that are put into an answer on one line, and can neither cite nor open a piece of code there.
+
+    Code between single backticks that is whole stays as it is.
+    """
+    words = _STRAY_TICKS.sub(_plain_ticks, fold(text))
+    words = _STRAY_ENTITIES.sub(lambda found: found["code"] or _plain_bracket(found), words)
+    words = _BRACKETED.sub(lambda found: found["code"] or f"({found[2]})", words)
+    return words.replace("~~~", "\\~~~")
+
+
+def _plain_ticks(found: re.Match[str]) -> str:
+    return found["code"] or ("''" if len(found[0]) > 1 else "'")
 
 
 def plain_brackets(markdown: str) -> str:

@@ -179,12 +179,14 @@ def passages_output(passages: Sequence[Passage], key: str, **more: str) -> ToolO
     )
 
 
-def capped(value: object, room: list[int] | None = None, depth: int = MAX_DEPTH) -> object:
+def capped(  # noqa: PLR0911 - one for each kind of value
+    value: object, room: list[int] | None = None, depth: int = MAX_DEPTH
+) -> object:
     """`value` as JSON data of bounded size: what is too long, too many or too deep is cut and says so."""
     room = [MAX_RESULT_CHARACTERS] if room is None else room
-    if type(value) is str:  # nearly everything is
-        return capped_text(value, room)
     match value:
+        case str():
+            return capped_text(value, room)
         case None | bool():
             room[0] -= 1
             return value

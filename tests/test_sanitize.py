@@ -523,7 +523,11 @@ def test_unmarked_words_neither_cite_nor_open_code(text: str) -> None:
         ("[21, 22; 23-24]", "(21, 22; 23-24)"),
         ("&#91;21&#93; &lbrack;21&rsqb; [&#x32;1]", "(21) (21) (21)"),
         ("&#9&#49;;21&#93;", "&#9&#49;;21]"),
-        ("`a` ```b", "'a' ''b"),
+        ("`a` ```b", "`a` ''b"),
+        ("run `make [2]` now", "run `make [2]` now"),
+        ("a ` b", "a ' b"),
+        ("[ ] do it", "[ ] do it"),
+        ("~~~ see &#91;2]", "\\~~~ see (2)"),
         ("a\n[x] b", "a [x] b"),
     ],
 )
