@@ -22,7 +22,7 @@ from delegator.sanitize import (
     plain_brackets,
     unmarked,
 )
-from rendered import live, markup
+from rendered import MARKDOWN, live, markup
 from requirements import requirement
 from texts import hostile_texts, json_values
 
@@ -504,15 +504,22 @@ def test_what_is_inert_stays_so_and_stays_as_it_is(text: str) -> None:
 
 # Words of others in an answer
 
+_CITES = r"\[\s*\d+(?:\s*[,;\u2013-]\s*\d+)*\s*\]"
+
 
 @requirement("cite")
 @UNTIMED
 @given(markup() | hostile_texts())
 def test_unmarked_words_neither_cite_nor_open_code(text: str) -> None:
-    words = unmarked(text)
-    assert not re.search(r"\[\s*\d+\s*\\?\]", plain_brackets(words))
-    assert "`" not in words
-    assert "\n" not in words
+    marker = "[4711]"
+    line = inert(f"> - {unmarked(text)} {marker}")  # as in every answer
+    shown = re.sub(f"{CODE}|(?P<cite>{_CITES})", lambda m: m["cite"] or "", plain_brackets(line))
+    assert re.findall(_CITES, shown) == [marker]
+    tokens = [t for token in MARKDOWN.parse(line) for t in (token, *(token.children or ()))]
+    code = "".join(
+        token.content for token in tokens if "code" in token.type or token.type == "fence"
+    )
+    assert marker not in code
 
 
 @pytest.mark.parametrize(
