@@ -34,7 +34,7 @@ from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
 from delegator.policy import Approver, nobody
 from delegator.sanitize import clean
-from delegator.subagent import Result, Staff
+from delegator.subagent import Result, Staff, system_of
 from delegator.trust import USER, Level
 
 ARTICLES = Path(__file__).with_name("articles")
@@ -336,7 +336,9 @@ async def run_agent(
             rung=rung,
             fence=fence,
             guard=Guard(
-                prompts=frozenset({rung.system(agent.prompt)}), fence=fence, inline=rung.inline
+                prompts=frozenset({system_of(agent, rung, setup.library)}),
+                fence=fence,
+                inline=rung.inline,
             ),
             emit=Emitter("direct", on_event or (lambda _event: None)),
             approve=approve,

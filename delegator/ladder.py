@@ -6,7 +6,7 @@ it reads; what it leaves open is said beside it.
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 from delegator.trust import Level
@@ -53,20 +53,28 @@ class Rung:
     """Whether delegations are fixed before anything untrusted was read."""
     notices: tuple[str, ...] = ()
     """What is added to every system prompt, by the names of the files in `notices/`."""
+    effects_notice: str = ""
+    """What is added for an agent whose tools have effects outside."""
     orchestrator: str = "orchestrator"
     """The shipped agent that leads a run."""
     adds: str
     guarantees: str
     leaves_open: str
 
-    @cached_property
-    def _notice(self) -> str:
-        texts = ((_NOTICES / f"{name}.md").read_text(encoding="utf-8") for name in self.notices)
-        return "".join(f"\n{text}" for text in texts)
+    def system(self, prompt: str, *, effects: bool = False) -> str:
+        """An agent's system prompt at this level: operator text, the same to the byte in every request.
 
-    def system(self, prompt: str) -> str:
-        """An agent's system prompt at this level: operator text, the same to the byte in every request."""
-        return prompt + self._notice
+        Args:
+            prompt: The agent's own prompt.
+            effects: Whether one of its tools has effects outside.
+        """
+        names = (*self.notices, *([self.effects_notice] if effects and self.effects_notice else []))
+        return prompt + "".join(f"\n{_notice(name)}" for name in names)
+
+
+@cache
+def _notice(name: str) -> str:
+    return (_NOTICES / f"{name}.md").read_text(encoding="utf-8")
 
 
 LADDER: dict[Level, Rung] = {
@@ -125,7 +133,8 @@ LADDER: dict[Level, Rung] = {
             shown=Shown.REFERENCES,
             one_source_each=True,
             decides=True,
-            notices=("envelope", "guarded"),
+            notices=("envelope",),
+            effects_notice="guarded",
             orchestrator="dispatcher",
             adds="a policy before every consequential tool call, on the labels of everything it depends on",
             guarantees="no effect outside depends on untrusted text and no private text leaves, except what a person approved word for word",
@@ -138,7 +147,8 @@ LADDER: dict[Level, Rung] = {
             one_source_each=True,
             decides=True,
             fixed_plan=True,
-            notices=("envelope", "guarded"),
+            notices=("envelope",),
+            effects_notice="guarded",
             orchestrator="planner",
             adds="delegations are fixed from the question before the first source is read",
             guarantees="set, order and arguments of delegations do not depend on untrusted text",

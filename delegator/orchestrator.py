@@ -25,7 +25,7 @@ from delegator.model import Guard, Model
 from delegator.outcome import Outcome, Watch
 from delegator.policy import Approver, Effects, nobody
 from delegator.records import Delegation
-from delegator.subagent import Staff, handed
+from delegator.subagent import Staff, handed, system_of
 from delegator.tools import Call, Tool, ToolOutput
 from delegator.trust import USER, Label, Level
 
@@ -106,7 +106,8 @@ class Run:
         self._emit = Emitter(self.id, self._events.put_nowait)
         self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS))
         rung, fence = setup.rung, Fence(setup.rung.encoding)
-        prompts = frozenset(rung.system(a.prompt) for a in (setup.leads, *setup.agents))
+        agents = {system_of(agent, rung, setup.library) for agent in setup.agents}
+        prompts = frozenset({rung.system(setup.leads.prompt), *agents})
         around = Surroundings(
             model=setup.model,
             rung=rung,

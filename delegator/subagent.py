@@ -16,6 +16,7 @@ from delegator.citations import NOT_OPENED, Claim, check_claims, first_cite
 from delegator.errors import ConfigError, HandoffRejected, ToolRejected
 from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, salvage
 from delegator.knowledge import Library
+from delegator.ladder import Rung
 from delegator.loop import Again, Candidate, Done, Loop, Role
 from delegator.messages import Message, Text, ToolResult, ToolUse
 from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
@@ -112,6 +113,13 @@ class Contract:
         return {**self.attested, **watch.sources}
 
 
+def system_of(agent: Agent, rung: Rung, library: Library | None) -> str:
+    """An agent's system prompt at a level."""
+    private = library is not None and library.private
+    effects = any(private if isinstance(t, str) else t.effects.consequential for t in agent.tools)
+    return rung.system(agent.prompt, effects=effects)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
     """Who can be asked in a run, and what they may use."""
@@ -163,7 +171,7 @@ class Staff:
         role = Role(
             id=id,
             name=agent.name,
-            system=self.around.rung.system(agent.prompt),
+            system=system_of(agent, self.around.rung, self.library),
             tools={**own, SUBMIT: _submit_tool(agent), BRIEF: _brief_tool(brief)},
             budget=budget.child(id, agent.limits.over(AGENT_LIMITS)),
             model=agent.model,

@@ -47,7 +47,9 @@ def _wanted_words(transcript: Transcript) -> list[str]:
 
 def _look_further(transcript: Transcript, question: Question, ranked: list[Unit]) -> Move:
     """Read on from the best passages; search again for what they do not mention."""
-    best = list(dict.fromkeys(unit.source.id for unit in ranked[:4]))[:2]
+    seen = {unit.source.id for unit in ranked}
+    nearest = dict.fromkeys(unit.source.id for unit in ranked[:4])
+    best = [id for id in nearest if _next(id) not in seen][:2]
     calls: list[tuple[str, Mapping[str, Any]]] = []
     if "read" in transcript.tools:
         calls += [("read", {"id": id}) for id in best]
@@ -64,6 +66,12 @@ def _look_further(transcript: Transcript, question: Question, ranked: list[Unit]
             query = " ".join(dict.fromkeys([*anchors, *missing]))
             calls.append(("search", {"query": query[:400], "limit": HITS}))
     return Move(calls=tuple(calls))
+
+
+def _next(id: str) -> str:
+    """The id of the passage after this one, as ids are made."""
+    document, _, number = id.rpartition(".")
+    return f"{document}.{int(number) + 1}" if number.isdecimal() else ""
 
 
 def _report(transcript: Transcript, question: Question, chosen: list[Unit]) -> Move:
