@@ -4,13 +4,14 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 
 from delegator.policy import ApprovalRequest
-from delegator.sanitize import for_terminal
+from delegator.sanitize import for_terminal, one_line
 from delegator.terminal import streams
 
 QUESTION = "Run exactly this call? [y/N] "
 MOST_CHARACTERS = 8_000
 """A longer call is not put to a person: nobody reads it to the end."""
 _SHORT_ENOUGH = 24
+_NAME = 80
 
 
 async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -> str:
@@ -30,14 +31,14 @@ async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -
 def shown(request: ApprovalRequest) -> Iterator[str]:
     """A request, line by line."""
     denied, label = request.denied, request.label
-    yield f"{request.agent} wants to call {for_terminal(request.tool)}. Policy {denied.rule} denies it: {denied.reason}."
+    yield f"{request.agent} wants to call {one_line(request.tool, _NAME)}. Policy {denied.rule} denies it: {denied.reason}."
     for name, value in request.input.items():
         words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield f"  {for_terminal(name)}:"
+        yield f"  {one_line(name, _NAME)}:"
         yield from (f"  | {line}" for line in for_terminal(words).split("\n"))
     worth = f"{label.integrity.name.lower()}, {label.confidentiality.name.lower()}"
     sources = sorted(label.sources)
-    named = ", ".join(for_terminal(source) for source in sources[:_SHORT_ENOUGH])
+    named = ", ".join(one_line(source, _NAME) for source in sources[:_SHORT_ENOUGH])
     more = f" and {len(sources) - _SHORT_ENOUGH} more" if len(sources) > _SHORT_ENOUGH else ""
     yield f"  It depends on: {worth}{'; ' if named else ''}{named}{more}"
     yield f"  Call {request.digest[:16]}; the approval holds for this call only."
