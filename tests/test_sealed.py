@@ -13,6 +13,7 @@ import delegator
 from delegator.answer import Answer
 from delegator.budget import Limits
 from delegator.events import DelegationStarted, Event, Noticed
+from delegator.messages import ToolUse
 from delegator.model import Request
 from delegator.models.scripted import Says, Scripted, call, prompt_text, results, say
 from delegator.orchestrator import Turn
@@ -308,3 +309,24 @@ def test_a_quote_can_neither_cite_nor_hide_its_own_marker(docs: Path, bait: str)
     (line,) = [line for line in answer.text.splitlines() if line.startswith("> - ")]
     assert re.findall(r"\[1\]", line) == ["[1]"]
     assert line.endswith(" [1]")
+
+
+@requirement("T2")
+def test_search_words_of_an_orchestrator_that_has_read_are_not_put_into_a_readers_mouth(
+    docs: Path,
+) -> None:
+    later = call("delegate_to_researcher", task="BM25", queries=["BM25 canary-query"])
+    model = Scripted(
+        {"orchestrator": [delegate("BM25"), later, slots], "researcher": [report([])] * 2}
+    )
+    ask(model, docs)
+    first, second = (model.shown(id)[0] for id in ("D1", "D2"))
+    said = [
+        block.input
+        for request in (first, second)
+        for message in request.messages
+        for block in message.content
+        if isinstance(block, ToolUse) and block.name == "search"
+    ]
+    assert said == [{"query": "BM25", "limit": 8}, {}]
+    assert "canary-query" not in prompt_text(second)
