@@ -134,20 +134,21 @@ def resolve(answer: str, claims: Mapping[int, Claim]) -> tuple[str, tuple[Citati
     A marker that names no claim becomes `[unsupported]`; one whose quote failed its check says `unverified`.
     Brackets inside code stay as they are.
     """
-    cited: dict[int, Citation] = {}
+    cited: dict[tuple[str, str, bool], Citation] = {}
 
     def number(digits: str) -> str:
         claim = claims.get(int(digits)) if len(digits) <= MOST_DIGITS else None
         if claim is None:
             return UNSUPPORTED
-        if claim.cite not in cited:
-            cited[claim.cite] = Citation(
+        quoted = (claim.place or str(claim.cite), fold(claim.quote), claim.verified)
+        if quoted not in cited:
+            cited[quoted] = Citation(
                 n=len(cited) + 1,
                 source=claim.place or "unknown source",
                 quote=claim.quote,
                 verified=claim.verified,
             )
-        n = cited[claim.cite].n
+        n = cited[quoted].n
         return f"[{n}]" if claim.verified else f"[{n}: unverified]"
 
     def renumbered(match: re.Match[str]) -> str:

@@ -408,7 +408,7 @@ ANSWER = """\
 - The first point is long enough to be wrapped at sixty columns, below its own first word.
   12. A numbered one, indented, which is long enough to be wrapped as well, one hopes.
     - A third level, indented by four, is no code and is wrapped like the others above.
-> A quoted remark that is long enough to be wrapped, with its mark only in front.
+> A quoted remark that is long enough to be wrapped, with its mark before every line.
 
 | a | table that is wider than the page and stays as it is written in the answer |
 
@@ -433,7 +433,7 @@ no reward model [1]. That is doubted [2: unverified] here.
     - A third level, indented by four, is no code and is
       wrapped like the others above.
 > A quoted remark that is long enough to be wrapped, with
-  its mark only in front.
+> its mark before every line.
 
 | a | table that is wider than the page and stays as it is written in the answer |
 

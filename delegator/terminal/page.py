@@ -20,7 +20,8 @@ QUOTE_CHARACTERS = 240
 _FENCE = re.compile(r"\s*(```|~~~)")
 _VERBATIM = re.compile(r"\s*\|| {4,}(?![-*+•] |\d+[.)] )\S")
 """Tables and indented code: their line ends mean something."""
-_LINE = re.compile(r"( *)(#{1,6} +|[-*+•] +|\d{1,3}[.)] +|> ?)?(.*)")
+_LINE = re.compile(r"( *)(#{1,6} +|[-*+•] +|\d{1,3}[.)] +)?(.*)")
+_QUOTED = re.compile(r" {0,3}> ?")
 _SPAN = re.compile(
     r"\*\*(?=\S)(?P<bold>[^*\n]+?)(?<=\S)\*\*|`(?P<code>[^`\n]+)`"
     r"|(?P<cite>\[\d+\])|(?P<doubt>\[unsupported\]|\[\d+: unverified\])"
@@ -48,13 +49,19 @@ class Page:
             if fenced or fence or _VERBATIM.match(line):
                 yield Text(line)
                 continue
-            indent, mark, rest = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr]  # matches every line
-            if mark.startswith("#"):
-                heading = self._spans(rest if self._styled else mark + rest)
-                heading.stylize("bold")
-                yield from self.hanging(indent, heading)
-            else:
-                yield from self.hanging(indent + mark, self._spans(rest))
+            quoted = _QUOTED.match(line)
+            bar = ("│ " if self._styled else "> ") if quoted else ""
+            yield from self._line(line[quoted.end() :] if quoted else line, Text(bar, style="dim"))
+
+    def _line(self, line: str, bar: Text) -> Iterator[Text]:
+        """A line of text behind the bar of a quotation, if it is in one."""
+        indent, mark, rest = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr]  # matches every line
+        if mark.startswith("#"):
+            heading = self._spans(rest if self._styled else mark + rest)
+            heading.stylize("bold")
+            yield from self.hanging(indent, heading, bar)
+        else:
+            yield from self.hanging(indent + mark, self._spans(rest), bar)
 
     def source(self, citation: Citation) -> Iterator[Text]:
         """A source with its quote, and a doubt where the quote was not found."""
@@ -70,14 +77,15 @@ class Page:
         """A heading of ours."""
         return Text(text, style=style)
 
-    def hanging(self, head: Text | str, body: Text) -> Iterator[Text]:
-        """`body` wrapped beside `head`, further lines below its first letter."""
-        first = Text(head) if isinstance(head, str) else head
+    def hanging(self, head: Text | str, body: Text, bar: Text | None = None) -> Iterator[Text]:
+        """`body` wrapped beside `head`, further lines below its first letter, all of them behind `bar`."""
+        first, before = Text(head) if isinstance(head, str) else head, bar or Text()
         indent = cell_len(first.plain)
-        lines = body.wrap(self._console, max(self._width - indent, 10)) or [Text()]
+        room = self._width - indent - cell_len(before.plain)
+        lines = body.wrap(self._console, max(room, 10)) or [Text()]
         for i, line in enumerate(lines):
             line.rstrip()
-            yield Text.assemble(Text(" " * indent) if i else first, line)
+            yield Text.assemble(before, Text(" " * indent) if i else first, line)
 
     def text(self, lines: Iterable[Text]) -> str:
         """The lines as they go to the terminal."""

@@ -25,7 +25,7 @@ from delegator.events import Event, Noticed
 from delegator.outcome import Outcome
 from delegator.sanitize import one_line
 from delegator.terminal import streams
-from delegator.terminal.board import Board, Row
+from delegator.terminal.board import TOP, Board, Row
 
 REFRESH_SECONDS = 0.1
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -90,7 +90,7 @@ def _ended(board: Board, row: Row) -> bool:
 
 def _head(row: Row) -> Text:
     mark, style = _mark(row)
-    name = one_line(row.name if row.id == row.name else f"{row.id} {row.name}", 40)
+    name = TOP if row.id == TOP else one_line(f"{row.id} {row.name}", 40)
     return Text.assemble((mark, style), " ", (name, "bold"))
 
 
