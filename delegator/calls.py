@@ -15,7 +15,7 @@ from delegator.ladder import Rung
 from delegator.messages import ToolResult, ToolUse
 from delegator.model import Guard, Model
 from delegator.outcome import Watch
-from delegator.policy import ApprovalRequest, Approver, Denied, decide, nobody
+from delegator.policy import UNDECLARED, ApprovalRequest, Approver, Denied, decide, nobody
 from delegator.sanitize import one_line
 from delegator.tools import Attempt, Call, Tool, ToolOutput, attempt, capped
 from delegator.trust import OPERATOR, Label, untrusted
@@ -125,8 +125,7 @@ class Calls:
             self.watch.failed_tool_calls += 1
         if output is None:
             repeated = done.rejected and self._repeats(use)
-            label = untrusted(f"tool:{tool.name}") if done.rejected else OPERATOR
-            return self.error(use, done.problem, label=label, invalid=repeated)
+            return self.error(use, done.problem, label=_failed(tool), invalid=repeated)
         for source in output.sources:
             self.watch.sources.setdefault(source.id, source)
         return self._output(use, output)
@@ -156,6 +155,12 @@ class Calls:
         text = self.around.fence.seal({"error": problem}, label=label, origin=origin)
         block = ToolResult(tool_use_id=use.id, text=text, is_error=True)
         return Output(call=use, block=block, label=label, invalid=invalid)
+
+
+def _failed(tool: Tool) -> Label:
+    """What a failure is worth: its words are ours, but that it failed, and how, is the tool's own choice."""
+    private = tool.effects.private and tool.effects is not UNDECLARED
+    return untrusted(f"tool:{tool.name}", private=private)
 
 
 def _subject(given: Mapping[str, Any]) -> str:

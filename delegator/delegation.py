@@ -121,17 +121,19 @@ class Delegations:
         async with asyncio.TaskGroup() as group:
             for record in records:
                 group.create_task(self._run(record, brief, self._reading(record, call)))
+        label = call.label
         if not records:
             self.budget.open_delegation()
-            self._nothing_to_read(self.records.new(agent, task), call.label)
-        return self._output(records, call.label)
+            label &= self._nothing_to_read(self.records.new(agent, task), call.label)
+        return self._output(records, label)
 
-    def _nothing_to_read(self, record: Delegation, label: Label) -> None:
-        """On record too: a task for which the search words found no document."""
+    def _nothing_to_read(self, record: Delegation, label: Label) -> Label:
+        """On record too: a task for which the search words found no document, which is what their authors decided."""
         record.outcome, record.label = Outcome.COMPLETE, label
         record.receipt = Watch().receipt(seconds=0.0, stop="nothing to read")
         self.records.keep(record)
         self._tell(Noticed(text=f"{record.id}: no document mentions the words of “{record.task}”"))
+        return record.worth()
 
     def _found(self, call: Call) -> list[Passage]:
         """A passage of each of the documents that match the search words best, in an order that says nothing of how well."""
@@ -171,7 +173,8 @@ class Delegations:
         query = " ".join(queries)[:MAX_QUERY_CHARACTERS]
         output = passages_output([hit.passage for hit in one.search(query, _HITS)], "hits")
         seen = {"query": query, "limit": _HITS} if call.label.trusted else {}
-        return Begun(library=one, tool=_SEARCH, input=seen, output=output)
+        asked = call.label if seen else OPERATOR
+        return Begun(library=one, tool=_SEARCH, input=seen, asked=asked, output=output)
 
     async def _run(self, record: Delegation, brief: Brief, begun: Begun | None = None) -> None:
         """Run one subagent to its end and keep what came of it. Raises nothing but a cancellation."""
@@ -245,6 +248,8 @@ class Delegations:
             review = old.review.to_json() if old.review else None
             material += ({"earlier_finding": self._finding(old), "review": review},)
             subjects.append(old)
+            if old.review:
+                subjects.append(self.records.by_id[old.review.by])
         return record, _brief(record.task, call.label, material, subjects)
 
     def _review_of(self, subject: Delegation, agent: Agent) -> tuple[Delegation, Brief]:

@@ -48,7 +48,8 @@ class Fence:
         self.removed = 0
         """Invisible characters taken out of everything sealed so far."""
         self._draw = draw
-        self._drawn: set[str] = set()
+        self._sealed: dict[str, int] = {}
+        """Hashes of the texts sealed so far, by how they begin: up to the end of the nonce."""
         self._nonce_ends = 0
 
     def seal(self, data: Mapping[str, Any], *, label: Label, origin: str) -> str:
@@ -61,7 +62,8 @@ class Fence:
         if self.encoding is Encoding.MARKED:
             return self._marked(data, origin, trust)
         body = self._body({"origin": origin, "trust": trust}, data)
-        return f'{self._opening(_JSON, self._draw())}",{body[1:]}'
+        opening = _JSON + self._draw()
+        return self._kept(opening, f'{opening}",{body[1:]}')
 
     def _body(self, head: dict[str, Any], data: Mapping[str, Any]) -> str:
         """Head and data as canonical JSON. Nearly all data is canonical already."""
@@ -83,21 +85,21 @@ class Fence:
         nonce = self._draw()
         while nonce in held:
             nonce = self._draw()
-        lines = [f"{self._opening(_MARK, nonce)} open {json.dumps([origin, trust])}"]
+        opening = _MARK + nonce
+        lines = [f"{opening} open {json.dumps([origin, trust])}"]
         for path, leaf in parts:
             kind = "text" if isinstance(leaf, str) else "json"
-            lines.append(f"{_MARK}{nonce} {kind} {json.dumps(path)}\n{_words(leaf)}")
-        return _encodable("\n".join([*lines, f"{_MARK}{nonce} close]]"]))
+            lines.append(f"{opening} {kind} {json.dumps(path)}\n{_words(leaf)}")
+        return self._kept(opening, _encodable("\n".join([*lines, f"{opening} close]]"])))
 
-    def _opening(self, head: str, nonce: str) -> str:
-        opening = head + nonce
-        self._drawn.add(opening)
+    def _kept(self, opening: str, text: str) -> str:
+        self._sealed[opening] = hash(text)
         self._nonce_ends = len(opening)
-        return opening
+        return text
 
     def sealed(self, text: str) -> bool:
-        """Whether this fence sealed `text`."""
-        return text[: self._nonce_ends] in self._drawn
+        """Whether this fence sealed just this text. A text knows its hash, so asking again costs nothing."""
+        return self._sealed.get(text[: self._nonce_ends]) == hash(text)
 
 
 def unseal(text: str) -> Envelope:

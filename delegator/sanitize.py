@@ -61,7 +61,7 @@ def hidden(text: str) -> int:
     if _USUAL.match(text):
         return 0
     hid = sum(len(found[0]) - len(found[1] or "") for found in _HIDDEN.finditer(text))
-    shown = _HIDDEN.sub(r"\1", text)
+    shown = _composed(_HIDDEN.sub(r"\1", text))
     settled = _LONE_SELECTORS.sub("", shown)
     return hid + len(shown) - len(_lone_joiners_removed(settled))
 

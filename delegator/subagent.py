@@ -192,7 +192,8 @@ class Staff:
             opening = handed(opening, BRIEF, brief_data(brief), _brief_label(brief), self.around)
         if begun is not None:
             data, label = begun.output.data, begun.output.label
-            opening += given(begun.tool, data, label, self.around, begun.input)
+            call = ToolUse(id=f"toolu_{begun.tool}", name=begun.tool, input=dict(begun.input))
+            opening += given(call, begun.asked, data, label, self.around)
         return opening
 
 
@@ -203,6 +204,8 @@ class Begun:
     library: Library
     tool: str
     input: Mapping[str, Any]
+    asked: Label
+    """What the input is worth."""
     output: ToolOutput
 
 
@@ -244,7 +247,8 @@ def handed(
 ) -> list[Message]:
     """A transcript's opening with data handed over: as a tool's result, or, at the lowest level, among its words."""
     if not around.rung.inline:
-        return [*opening, *given(tool, data, label, around)]
+        call = ToolUse(id=f"toolu_{tool}", name=tool, input={})
+        return [*opening, *given(call, OPERATOR, data, label, around)]
     *before, last = opening
     text = around.fence.seal(data, label=label, origin=tool)
     block = Text(text=f"\n\n[{tool}]\n{text}")
@@ -252,17 +256,12 @@ def handed(
 
 
 def given(
-    tool: str,
-    data: Mapping[str, Any],
-    label: Label,
-    around: Surroundings,
-    input: Mapping[str, Any] = MappingProxyType({}),
+    call: ToolUse, asked: Label, data: Mapping[str, Any], label: Label, around: Surroundings
 ) -> tuple[Message, Message]:
-    """A tool call and its result, put into a transcript before it starts: how data is handed to a loop."""
-    call = ToolUse(id=f"toolu_{tool}", name=tool, input=dict(input))
-    text = around.fence.seal(data, label=label, origin=tool)
+    """A tool call worth `asked` and its result, put into a transcript before it starts: how data is handed to a loop."""
+    text = around.fence.seal(data, label=label, origin=call.name)
     return (
-        Message(role="assistant", content=(call,), label=OPERATOR),
+        Message(role="assistant", content=(call,), label=asked),
         Message(role="user", content=(ToolResult(tool_use_id=call.id, text=text),), label=label),
     )
 

@@ -231,8 +231,8 @@ MUTANTS = (
     Mutant(
         "T7 a tool's refusal is the tool's own word",
         "calls.py",
-        'untrusted(f"tool:{tool.name}") if done.rejected else OPERATOR',
-        "OPERATOR",
+        'return untrusted(f"tool:{tool.name}", private=private)',
+        "return OPERATOR",
         "test_hardening.py",
     ),
     Mutant(
@@ -280,7 +280,7 @@ MUTANTS = (
     Mutant(
         "T2 an envelope is known by this run's nonce",
         "envelope.py",
-        "return text[: self._nonce_ends] in self._drawn",
+        "return self._sealed.get(text[: self._nonce_ends]) == hash(text)",
         "return text.startswith((_JSON, _MARK))",
         "test_envelope.py test_model.py",
     ),
