@@ -1,17 +1,25 @@
 """The guard: no request leaves that breaks T1 or T2."""
 
+import asyncio
 import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delegator.answer import Answer
 from delegator.envelope import Fence
 from delegator.errors import GuardTripped
+from delegator.knowledge import Index
 from delegator.messages import Block, Message, Opaque, Text, ToolResult, ToolUse
 from delegator.model import Guard, Request
+from delegator.models.scripted import Scripted, say
+from delegator.orchestrator import Run, Setup
+from delegator.outcome import Outcome
 from delegator.trust import OPERATOR, UNTRUSTED, USER, Label, untrusted
 from requirements import requirement
+from scripts import delegate, report
 from texts import hostile_texts
 
 UNTIMED = settings(deadline=None)
@@ -138,3 +146,35 @@ def test_words_joined_with_anything_untrusted_do_not_pass(labels: list[Label]) -
 def test_a_request_cannot_be_changed_after_the_guard_saw_it() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         request().system = "other"  # type: ignore[misc]  # what this test is about
+
+
+@requirement("T1")
+def test_a_guard_that_was_tripped_lets_nothing_pass_any_more() -> None:
+    strict = Guard(prompts=frozenset({SYSTEM}), fence=FENCE)
+    for asked in (request(user(Text(text="hi")), system="other"), request(user(Text(text="hi")))):
+        with pytest.raises(GuardTripped) as caught:
+            strict(asked)
+        assert (caught.value.rule, caught.value.place) == ("T1", "system")
+
+
+@requirement("T1")
+def test_a_broken_rule_in_a_subagent_stops_the_whole_run_by_name(docs: Path) -> None:
+    model = Scripted(
+        {"orchestrator": [delegate("a", "b"), say("Done.")], "researcher": lambda _r: report([])}
+    )
+
+    async def asked() -> Answer:
+        index = Index(None, [docs])
+        index.refresh()
+        run = Run("What is BM25?", Setup(model=model, library=index))
+        guard = run._staff.around.guard  # as if an agent's prompt had been changed after the start
+        guard.prompts = frozenset(
+            p for p in guard.prompts if "orchestrat" in p or "delegating" in p
+        )
+        return await run.answer()
+
+    answer = asyncio.run(asked())
+    assert answer.outcome is Outcome.QUARANTINED
+    assert [d.outcome for d in answer.delegations] == [Outcome.QUARANTINED] * 2
+    assert model.shown("researcher") == []
+    assert "T1" in str(answer.error)

@@ -258,9 +258,9 @@ def test_an_approval_lets_through_one_payload_of_one_agent_and_no_other(docs: Pa
 
     sent: list[str] = []
     twice = calls(*(("delegate_to_worker", {"task": "t"}),) * 2)
-    first, second = call("post", text="first"), call("post", text="second")
-    late = [*[call("page")] * 3, first, DONE]
-    model = led(twice, D1=[call("page"), first, second, DONE], D2=late)
+    both = calls(("post", {"text": "first"}), ("post", {"text": "second"}))
+    late = [*[call("page")] * 3, call("post", text="first"), DONE]
+    model = led(twice, D1=[call("page"), both, DONE], D2=late)
     _, events = work(model, docs, page, posts(sent), approve=approve)
     assert sent == ["first"]
     assert [decision for decision, _ in decided(events)].count("denied") == 2
@@ -280,8 +280,8 @@ def test_what_is_private_stays_so_to_the_last(docs: Path, level: str) -> None:
     answer, _ = work(model, docs, ledger, page, trust=level)
     handed = [brief_of(model, id).label for id in ("D2", "D3")]
     reports = [record.report.label for record in answer.delegations if record.report]
-    labels = [answer.label, *handed, *reports]
-    assert [label.confidentiality for label in labels] == [PRIVATE] * 6
+    labels = [answer.label, *handed, *reports, model.shown("orchestrator")[1].messages[-1].label]
+    assert [label.confidentiality for label in labels] == [PRIVATE] * 7
 
 
 # A blocked call that ends the loop with nothing
