@@ -31,6 +31,8 @@ class Answer:
     seconds: float
     label: Label
     level: Level = Level.TYPED
+    usd: float | None = None
+    """What it cost; `None` where a price is not known."""
     error: DelegatorError | None = None
 
     @property
@@ -57,7 +59,7 @@ class Answer:
             "usage": {
                 **self.usage.to_json(),
                 "model_calls": self.model_calls,
-                "usd": None,
+                "usd": None if self.usd is None else round(self.usd, 6),
                 "seconds": round(self.seconds, 3),
             },
             "trust": {"level": self.level.value, "label": self.label.to_json()},

@@ -13,10 +13,10 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from delegator.model import Guard, Model
 from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
 from delegator.policy import Approver, nobody
+from delegator.prices import Price, price_of
 from delegator.sanitize import clean
 from delegator.subagent import Result, Staff, system_of
 from delegator.trust import USER, Level
@@ -59,6 +60,8 @@ class Settings:
     """Agents beside the researcher and the critic, or in their place where the names are the same."""
     home: Path | None = None
     level: Level = Level.TYPED
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Prices of a person's own, by model id; they come before those that ship."""
     private: tuple[Path, ...] = ()
     """Folders and files below the documents that only some people may see."""
 
@@ -194,6 +197,7 @@ async def opened(
             agents=staffed(settings.agents),
             limits=settings.limits,
             level=settings.level,
+            price_of=lambda model: price_of(model, settings.prices),
             approve=approve,
         )
 
@@ -340,6 +344,8 @@ async def run_agent(
                 fence=fence,
                 inline=rung.inline,
             ),
+            counts=not getattr(setup.model, "free", False),
+            price_of=setup.price_of,
             emit=Emitter("direct", on_event or (lambda _event: None)),
             approve=approve,
         )

@@ -5,10 +5,11 @@ what its author is worth; a person may approve one that it forbids, bound to the
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from delegator.budget import Price
 from delegator.envelope import Fence
 from delegator.events import Decided, Emitter, ToolFinished, ToolStarted
 from delegator.ladder import Rung
@@ -32,6 +33,14 @@ class Surroundings:
     emit: Emitter
     approve: Approver = nobody
     """Asks a person about a call that a policy denies."""
+    counts: bool = True
+    """Whether the model uses tokens at all."""
+    price_of: Callable[[str], Price | None] = lambda _model: None
+    """What a model's tokens cost, by its id."""
+
+    def price(self, model: str) -> Price | None:
+        """What the tokens of an agent's model cost."""
+        return self.price_of(model or self.model.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from delegator.records import Delegation, Records, Verdict
 from delegator.shown import MAX_SOURCES, finding, output
 from delegator.subagent import Begun, Result, Staff
 from delegator.tools import Call, Tool, ToolOutput, passages_output, search_tool
-from delegator.trust import OPERATOR, Label
+from delegator.trust import OPERATOR, Label, untrusted
 
 MAX_REVISIONS = 2
 """How often one finding may be sent back."""
@@ -133,7 +133,8 @@ class Delegations:
         record.receipt = Watch().receipt(seconds=0.0, stop="nothing to read")
         self.records.keep(record)
         self._tell(Noticed(text=f"{record.id}: no document mentions the words of “{record.task}”"))
-        return record.worth()
+        library = self.staff.library
+        return record.worth() & untrusted(private=library is not None and library.private)
 
     def _found(self, call: Call) -> list[Passage]:
         """A passage of each of the documents that match the search words best, in an order that says nothing of how well."""

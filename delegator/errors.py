@@ -108,6 +108,7 @@ class Ceiling(StrEnum):
     TOKENS = "tokens"
     MODEL_CALLS = "model_calls"
     DELEGATIONS = "delegations"
+    USD = "usd"
     SECONDS = "seconds"
 
 

@@ -38,6 +38,15 @@ class ModelCallStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallRetried:
+    """A call failed before it said anything, and is made again after a pause."""
+
+    fault: str
+    seconds: float
+    """Until the next attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextStreamed:
     """Some words of the reply that is arriving."""
 
@@ -144,6 +153,7 @@ Happening = (
     RunStarted
     | AgentStarted
     | ModelCallStarted
+    | ModelCallRetried
     | TextStreamed
     | ModelCallFinished
     | ToolStarted

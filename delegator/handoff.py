@@ -60,7 +60,7 @@ def accept(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) 
     Raises:
         HandoffRejected: It holds no JSON object, or one that does not fit the schema.
     """
-    value = parse(candidate) if isinstance(candidate, str) else dict(candidate)
+    value = parse(candidate) if isinstance(candidate, str) else _short(candidate)
     cleaned = cast("dict[str, Any]", clean_json(value))
     schema.require(cleaned)
     return Report(value=cleaned, label=label)
@@ -69,11 +69,18 @@ def accept(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) 
 def salvage(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) -> Report | None:
     """The part of a malformed report that is well-formed by itself, or nothing."""
     try:
-        value = parse(candidate) if isinstance(candidate, str) else dict(candidate)
+        value = parse(candidate) if isinstance(candidate, str) else _short(candidate)
     except HandoffRejected:
         return None
     kept = schema.salvage(clean_json(value))
     return Report(value=kept, label=label) if kept else None
+
+
+def _short(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool's input, if it is no longer than a reply in words may be."""
+    if len(json.dumps(given, ensure_ascii=False)) > MAX_REPORT_CHARACTERS:
+        raise HandoffRejected((f"$: at most {MAX_REPORT_CHARACTERS} characters",))
+    return dict(given)
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from delegator.budget import Budget
+from delegator.budget import Budget, Price, Worst
 from delegator.calls import Calls, Output, Surroundings
 from delegator.errors import (
     DelegatorError,
@@ -23,17 +23,23 @@ from delegator.errors import (
 from delegator.events import (
     AgentStarted,
     ModelCallFinished,
+    ModelCallRetried,
     ModelCallStarted,
     Reminded,
     TextStreamed,
 )
 from delegator.messages import Block, Message, Speaker, Stop, Text, ToolUse, text_of
-from delegator.model import Reply, Request, TextDelta, ToolUseReady
+from delegator.model import Begun, Reply, Request, Retrying, TextDelta, ToolUseReady
 from delegator.outcome import Outcome, Receipt, Watch
+from delegator.sizing import PromptSize
 from delegator.tools import Tool
 from delegator.trust import OPERATOR, Label
 
 DEFAULT_REPLY_TOKENS = 4_000
+FINAL_REPLY = 1_500
+"""Output tokens that are kept back for a last turn."""
+RESULT_ALLOWANCE = 2_500
+"""Tokens that are kept back for a result that is still to come."""
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
 """After these, results of tools can not be sent any more."""
 _BY_ITSELF = "call this tool once, by itself, when you have seen the results of the others"
@@ -55,7 +61,11 @@ class Role:
     final_tool: str = ""
     """The tool whose call ends the loop, if it can be ended so."""
     lands_with: Budget | None = None
-    """The budget whose shortage brings this loop to its end, if it is not its own."""
+    """The budget in which enough is kept back for this loop's last turn, if it is not its own."""
+    price: Price | None = None
+    """What its model's tokens cost, if that is known."""
+    priority: int = 0
+    """Who is served first where calls have to wait; lower goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +127,13 @@ class Loop:
     """What the model wanted to end with when it was asked to mend it."""
 
     _calls: Calls = field(init=False)
+    _size: PromptSize = field(init=False)
 
     def __post_init__(self) -> None:
         """Join the labels of the opening."""
-        self._calls = Calls(self.role.id, self.role.tools, self.around, self.watch)
+        role = self.role
+        self._calls = Calls(role.id, role.tools, self.around, self.watch)
+        self._size = PromptSize(role.system, (tool.spec for tool in role.tools.values()))
         for message in self.messages:
             self.label &= message.label
 
@@ -149,6 +162,7 @@ class Loop:
             return self._ended(outcome, stop=error.fault.value, error=error)
 
     async def _turns(self) -> Ended:
+        self._keep_back(1)
         for n in count(1):
             reply, outputs = await self._turn(n)
             ended = self._settle(reply, outputs)
@@ -174,6 +188,7 @@ class Loop:
                 for task in running.values():
                     task.cancel()
             else:
+                self._keep_back(len(_tool_uses(reply)))
                 for call in _tool_uses(reply):
                     start(call)
         if isinstance(reply, Exception):
@@ -184,8 +199,12 @@ class Loop:
     async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
         """One model call, checked by the guard and paid from the budget."""
         role, emit = self.role, self.around.emit
-        wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
-        with role.budget.model_call(wanted) as reservation:
+        worst = self._worst()
+        last = n > 1 and self._landing(worst)
+        landing = self._lander if last else None
+        async with role.budget.model_call(
+            worst, landing=landing, priority=role.priority
+        ) as reservation:
             request = Request(
                 key=f"{role.id}/{n}",
                 agent=role.name,
@@ -194,7 +213,7 @@ class Loop:
                 messages=tuple(self.messages),
                 tools=tuple(tool.spec for tool in role.tools.values()),
                 max_tokens=reservation.reply_tokens,
-                last=n > 1 and self._landing,
+                last=last or (n > 1 and role.budget.calls_left == 0),
                 final_tool=role.final_tool,
             )
             self.around.guard(request)
@@ -204,6 +223,11 @@ class Loop:
             reply: Reply | None = None
             async for event in self.around.model.stream(request):
                 match event:
+                    case Begun():
+                        reservation.settle(event.usage)
+                    case Retrying():
+                        retried = ModelCallRetried(fault=event.fault.value, seconds=event.seconds)
+                        emit(role.id, retried)
                     case TextDelta():
                         emit(role.id, TextStreamed(text=event.text))
                     case ToolUseReady():
@@ -213,16 +237,37 @@ class Loop:
             if reply is None:
                 raise ModelError(Fault.CUT)
             reservation.settle(reply.usage)
+        self._size.answered(reply.usage, len(self.messages))
         self.watch.usage += reply.usage
         seconds = time.monotonic() - started
         emit(role.id, ModelCallFinished(n=n, stop=_stop(reply), usage=reply.usage, seconds=seconds))
         return reply
 
+    def _worst(self) -> Worst:
+        """What the next call may use at worst."""
+        role = self.role
+        wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
+        bound = self._size.bound(self.messages) if self.around.counts else 0
+        return Worst(input_tokens=bound, reply_tokens=wanted, price=role.price)
+
     @property
-    def _landing(self) -> bool:
+    def _lander(self) -> Budget:
+        """Where enough is kept back for this loop's last turn."""
+        return self.role.lands_with or self.role.budget
+
+    def _landing(self, worst: Worst) -> bool:
         """Whether so little is left that the next reply should be the last."""
         budget = self.role.budget
-        return budget.calls_left == 0 or (self.role.lands_with or budget).nearly_spent
+        return self._lander.late or not budget.affords(worst)
+
+    def _keep_back(self, calls: int) -> None:
+        """Keep enough for a last turn, after so many results that are still to come."""
+        if not self.around.counts:
+            return
+        final = self._size.guess(self.messages) + calls * RESULT_ALLOWANCE + FINAL_REPLY
+        price = self.role.price
+        nano = price.worst_input(final) + FINAL_REPLY * price.worst_output(final) if price else 0
+        self._lander.keep(final, nano)
 
     def _settle(self, reply: Reply, outputs: list[Output]) -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from delegator.budget import Usage
 from delegator.envelope import Fence
-from delegator.errors import GuardTripped
+from delegator.errors import Fault, GuardTripped
 from delegator.messages import Block, Message, Stop, Text, ToolResult, ToolSpec, ToolUse
 
 
@@ -31,6 +31,21 @@ class Request:
     """Whether no further call is allowed: the reply must be the end."""
     final_tool: str = ""
     """The tool that ends this loop, if a tool does; else words do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The server has taken the request: what it has counted so far is paid for, whatever comes of the reply."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying:
+    """A call failed before it said anything useful, and is made again after a pause. It stays one call in the ledger."""
+
+    fault: Fault
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +76,7 @@ class Reply:
     """The server's own word for the stop reason, where this version does not know it."""
 
 
-ModelEvent = TextDelta | ToolUseReady | Reply
+ModelEvent = Begun | Retrying | TextDelta | ToolUseReady | Reply
 
 
 class Model(Protocol):

@@ -4,17 +4,17 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer, check, compose
-from delegator.budget import RUN_LIMITS, Budget, Limits
+from delegator.budget import RUN_LIMITS, Budget, Limits, Price
 from delegator.calls import Surroundings
 from delegator.delegation import Delegations
 from delegator.envelope import Fence
-from delegator.errors import RUN, DelegatorError
+from delegator.errors import RUN, ConfigError, DelegatorError
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
 from delegator.handoff import CONVERSATION
 from delegator.knowledge import Library
@@ -24,7 +24,9 @@ from delegator.messages import Message, Stop, Text
 from delegator.model import Guard, Model
 from delegator.outcome import Outcome, Watch
 from delegator.policy import Approver, Effects, nobody
+from delegator.prices import price_of
 from delegator.records import Delegation
+from delegator.sanitize import one_line
 from delegator.subagent import Staff, handed, system_of
 from delegator.tools import Call, Tool, ToolOutput
 from delegator.trust import USER, Label, Level
@@ -80,6 +82,9 @@ class Setup:
     approve: Approver = nobody
     """Asks a person about a call that the level's policy denies."""
 
+    price_of: Callable[[str], Price | None] = price_of
+    """What a model's tokens cost, by its id."""
+
     @property
     def rung(self) -> Rung:
         """What the level does."""
@@ -115,7 +120,10 @@ class Run:
             guard=Guard(prompts=prompts, fence=fence, inline=rung.inline),
             emit=self._emit,
             approve=setup.approve,
+            counts=not getattr(setup.model, "free", False),
+            price_of=setup.price_of,
         )
+        _require_prices(setup)
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
         for agent in setup.agents:
             self._staff.tools_of(agent)  # a wrong tool name is named before anything runs
@@ -216,6 +224,7 @@ class Run:
             budget=self._budget.child("orchestrator", limits),
             model=agent.model,
             lands_with=self._budget,
+            price=self._staff.around.price(agent.model),
         )
         return Loop(role, opening, self._conclude, self._staff.around)
 
@@ -251,6 +260,7 @@ class Run:
             delegations=records,
             flagged=flagged,
             usage=self._budget.spent,
+            usd=self._budget.usd,
             model_calls=self._budget.model_calls,
             seconds=self._budget.seconds,
             label=self._label(ended, records),
@@ -285,6 +295,23 @@ class _Conclude:
             return Again(text=_NUDGE, why="answered without delegating")
         cut = candidate.stop is Stop.MAX_TOKENS
         return Done(value=text, outcome=Outcome.PARTIAL if cut else Outcome.COMPLETE)
+
+
+def _require_prices(setup: Setup) -> None:
+    """With a limit in dollars every model needs a price.
+
+    Raises:
+        ConfigError: One has none.
+    """
+    if setup.limits.usd is None:
+        return
+    for agent in (setup.leads, *setup.agents):
+        model = agent.model or setup.model.id
+        if setup.price_of(model) is None:
+            raise ConfigError(
+                f"nobody knows what {one_line(model, 60)} costs, so --max-usd cannot hold",
+                hint="Give its price in delegator.toml under [prices], or use --max-tokens.",
+            )
 
 
 def _small_talk(question: str) -> bool:

@@ -164,6 +164,8 @@ class Records:
         return [r.ref for r in self.by_id.values() if r.usable and not r.agent.reviews]
 
     def _what_there_is(self) -> str:
+        if self.random:  # what was not handed out yet is not named either
+            return "use a reference from a result"
         usable = self.usable()
         return (
             f"there are: {', '.join(usable)}" if usable else "there is none: delegate a task first"

@@ -21,6 +21,7 @@ _PROPERTIES = {
     "offline": _FLAG,
     "trust": {"enum": [level.value for level in Level]},
     "private": {"type": "array", "items": _TEXT},
+    "max_usd": {"type": "number", "exclusiveMinimum": 0},
     "max_tokens": _COUNT,
     "max_seconds": {"type": "number", "exclusiveMinimum": 0},
     "max_calls": _COUNT,
@@ -32,7 +33,8 @@ _PROPERTIES = {
     "verbose": _FLAG,
 }
 _SCHEMA = {"type": "object", "properties": _PROPERTIES, "additionalProperties": False}
-_KNOWN = ", ".join(_PROPERTIES)
+_KNOWN = ", ".join([*_PROPERTIES, "prices"])
+_PRICES = '[prices."MODEL"] with input and output, in dollars per million tokens.'
 
 
 def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
@@ -58,15 +60,20 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{NAME} is nested too deep", hint="Settings are plain values.") from None
     if isinstance(values.get("docs"), str):
         values["docs"] = [values["docs"]]
+    prices = values.pop("prices", {})
+    if not isinstance(prices, dict) or not all(isinstance(p, dict) for p in prices.values()):
+        raise ConfigError(f"{NAME}: prices is no table of tables", hint=_PRICES)
     for name, value in values.items():
         if name not in _PROPERTIES:
             raise ConfigError(
                 f"{NAME}: there is no setting {one_line(name, 40)}", hint=f"Settings: {_KNOWN}."
             )
-        if isinstance(value, float) and (name != "max_seconds" or not math.isfinite(value)):
+        if isinstance(value, float) and (
+            name not in ("max_seconds", "max_usd") or not math.isfinite(value)
+        ):
             # JSON Schema takes 5.0 for an integer, and lets a NaN through every bound
             raise ConfigError(f"{NAME}: {name} cannot be {value}", hint=f"In {path}.")
     problems = Schema(_SCHEMA, name=NAME).problems(values)
     if problems:
         raise ConfigError(f"{NAME}: {problems[0].removeprefix('$.')}", hint=f"In {path}.")
-    return values
+    return {**values, "prices": prices} if prices else values

@@ -176,6 +176,8 @@ class Staff:
             budget=budget.child(id, agent.limits.over(AGENT_LIMITS)),
             model=agent.model,
             final_tool=SUBMIT,
+            price=self.around.price(agent.model),
+            priority=1 if agent.reviews else 2,
         )
         loop = Loop(role, self._opening(brief, begun), contract, self.around)
         if begun is not None:

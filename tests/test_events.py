@@ -18,6 +18,7 @@ from delegator.events import (
     Event,
     Happening,
     ModelCallFinished,
+    ModelCallRetried,
     ModelCallStarted,
     Noticed,
     Reminded,
@@ -42,6 +43,7 @@ ONE_OF_EACH: list[Happening] = [
     RunStarted(question="q", model="m", level="typed"),
     AgentStarted(name="researcher"),
     ModelCallStarted(n=1),
+    ModelCallRetried(fault="overloaded", seconds=0.5),
     TextStreamed(text="words"),
     ModelCallFinished(n=1, stop="end_turn", usage=Usage(output_tokens=7), seconds=0.25),
     ToolStarted(tool="search", subject="BM25"),
@@ -81,6 +83,7 @@ def test_the_names_of_events_are_these() -> None:
             "run_started",
             "agent_started",
             "model_call_started",
+            "model_call_retried",
             "text_streamed",
             "model_call_finished",
             "tool_started",
@@ -105,7 +108,7 @@ def test_an_event_as_json_has_its_place_and_every_field(what: Happening) -> None
 
 
 def test_a_finished_delegation_tells_what_was_seen() -> None:
-    told = event(ONE_OF_EACH[8]).to_json()
+    told = event(ONE_OF_EACH[9]).to_json()
     assert told == snapshot(
         {
             "run": "r1",

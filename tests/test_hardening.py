@@ -240,14 +240,14 @@ def test_a_revision_may_keep_a_verified_claim_without_opening_its_source_again(d
 
 
 def test_a_run_that_runs_low_does_not_force_a_fresh_subagent_to_report(docs: Path) -> None:
-    heavy = delegator.Usage(input_tokens=1_600)
+    heavy = delegator.Usage(input_tokens=14_000)
     model = Scripted(
         {
             "orchestrator": [replace(delegate("a"), usage=heavy), say("Done [11].")],
             "D1": researcher(),
         }
     )
-    answer, _ = ask(model, docs, limits=Limits(tokens=2_100, reply_tokens=100))
+    answer, _ = ask(model, docs, limits=Limits(tokens=38_000, reply_tokens=100))
     assert not any(request.last for request in model.shown("D1"))
     assert model.requests[-1].last
     assert answer.outcome is Outcome.COMPLETE

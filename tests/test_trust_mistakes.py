@@ -175,7 +175,7 @@ def test_two_runs_of_one_setup_at_the_same_time_share_nothing(docs: Path) -> Non
     model = Scripted({"orchestrator": asks, "researcher": quotes, "critic": critic() * 2})
     runs, answers = run(go())
     last = [request for request in model.shown("orchestrator") if len(request.messages) == 7]
-    assert [results(r)[0]["error"][:26] for r in last] == ["no finding has this id; th"] * 2
+    assert [results(r)[0]["error"][:26] for r in last] == ["no finding has this id; us"] * 2
     assert [len(answer.delegations) for answer in answers] == [2, 2]
     assert [answer.label.confidentiality is PRIVATE for answer in answers] == [False, True]
     fences = [each._staff.around.fence for each in runs]
@@ -334,8 +334,7 @@ def test_a_passage_of_another_document_is_refused_like_none(docs: Path, level: s
         lies = report([{"text": "x", "source": id, "quote": "Green tea is brewed"}])
         model = led(delegate("BM25 function"), D1=[call("read", id=id), lies, lies])
         answer, _ = ask(model, docs, trust=level)
-        told = [results(request) for request in model.shown("D1")[1:]]
-        said.append((told, answer.delegations[0].outcome))
+        said.append(([results(r) for r in model.shown("D1")[1:]], answer.delegations[0].outcome))
     assert said[0] == said[1]
     assert said[0][0][0][0]["error"].startswith("no passage has this id")
 

@@ -31,7 +31,7 @@ PRIVATE = click.option(
     "--private", multiple=True, metavar="PATH", help="Part of --docs that is private (repeatable)."
 )
 _COUNT = click.IntRange(min=1)
-_SECONDS = click.FloatRange(min=0, min_open=True)
+_AMOUNT = click.FloatRange(min=0, min_open=True)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     DOCS,
     click.option("--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."),
@@ -39,8 +39,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
     TRUST,
     PRIVATE,
+    click.option("--max-usd", type=_AMOUNT, metavar="X", help="US dollars for the run."),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Tokens for the whole run."),
-    click.option("--max-seconds", type=_SECONDS, metavar="S", help="Wall time for the run."),
+    click.option("--max-seconds", type=_AMOUNT, metavar="S", help="Wall time for the run."),
     click.option("--max-calls", type=_COUNT, metavar="N", help="Model calls for the run."),
     click.option("--max-delegations", type=_COUNT, metavar="N", help="Subagents for the run."),
     click.option("--max-parallel", type=_COUNT, metavar="N", help="Subagents at the same time."),
@@ -77,11 +78,13 @@ def settings(options: dict[str, Any]) -> Chosen:
 
     from delegator.api import Settings, level_named  # noqa: PLC0415
     from delegator.budget import Limits  # noqa: PLC0415
+    from delegator.prices import price_from  # noqa: PLC0415
 
     unset: tuple[object, ...] = (None, False, ())
     given = {**file_settings(), **{k: v for k, v in options.items() if v not in unset}}
     try:
         limits = Limits(
+            usd=given.get("max_usd"),
             tokens=given.get("max_tokens"),
             seconds=given.get("max_seconds"),
             model_calls=given.get("max_calls"),
@@ -99,6 +102,7 @@ def settings(options: dict[str, Any]) -> Chosen:
         agents=own_agents(given.get("agents")),
         level=level_named(given.get("trust", "typed")),
         private=tuple(Path(path) for path in given.get("private", ())),
+        prices={name: price_from(rates, name) for name, rates in given.get("prices", {}).items()},
         home=Path(given["home"]).expanduser() if given.get("home") else None,
     )
     return Chosen(

@@ -17,6 +17,8 @@ class Offline:
     """Plays every role from the request alone. It counts no tokens, for it uses none."""
 
     id = "offline"
+    free = True
+    """It uses no tokens."""
 
     async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
         """Answer one request."""
