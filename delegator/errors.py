@@ -86,12 +86,21 @@ class ModelError(DelegatorError):
     `detail` holds the server's own words: untrusted, for a person who asks (--verbose), never for a model.
     """
 
-    def __init__(self, fault: Fault, *, status: int | None = None, detail: str = "") -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        *,
+        status: int | None = None,
+        detail: str = "",
+        retry_after: float | None = None,
+    ) -> None:
         text, self.hint = _FAULT_TEXT[fault]
         super().__init__(f"{text} (HTTP {status})" if status is not None else text)
         self.fault = fault
         self.status = status
         self.detail = detail
+        self.retry_after = retry_after
+        """Seconds that the server asks to wait, if it does."""
 
 
 class HandoffRejected(DelegatorError):

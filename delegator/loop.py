@@ -215,6 +215,8 @@ class Loop:
                 max_tokens=reservation.reply_tokens,
                 last=last or (n > 1 and role.budget.calls_left == 0),
                 final_tool=role.final_tool,
+                run=self.around.emit.run,
+                priority=role.priority,
             )
             self.around.guard(request)
             emit(role.id, ModelCallStarted(n=n))

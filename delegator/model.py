@@ -31,6 +31,10 @@ class Request:
     """Whether no further call is allowed: the reply must be the end."""
     final_tool: str = ""
     """The tool that ends this loop, if a tool does; else words do."""
+    run: str = ""
+    """Which run asks: runs share a server fairly."""
+    priority: int = 0
+    """Who is served first where calls have to wait; lower goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,9 +60,7 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{NAME} is nested too deep", hint="Settings are plain values.") from None
     if isinstance(values.get("docs"), str):
         values["docs"] = [values["docs"]]
-    prices = values.pop("prices", {})
-    if not isinstance(prices, dict) or not all(isinstance(p, dict) for p in prices.values()):
-        raise ConfigError(f"{NAME}: prices is no table of tables", hint=_PRICES)
+    prices = _tables(values.pop("prices", {}))
     for name, value in values.items():
         if name not in _PROPERTIES:
             raise ConfigError(
@@ -77,3 +75,9 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
     if problems:
         raise ConfigError(f"{NAME}: {problems[0].removeprefix('$.')}", hint=f"In {path}.")
     return {**values, "prices": prices} if prices else values
+
+
+def _tables(prices: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(prices, dict) or not all(isinstance(p, dict) for p in prices.values()):
+        raise ConfigError(f"{NAME}: prices is no table of tables", hint=_PRICES)
+    return prices

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from delegator.models import governor
+
 settings.register_profile("ci", derandomize=True, deadline=None)
 """The same examples in every checking run; at a desk new ones are looked for each time."""
 if os.environ.get("CI") == "true":
@@ -36,6 +38,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     for name in list(os.environ):
         if name.startswith("ANTHROPIC_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(governor, "FIRST_PAUSE", 0.01)
     monkeypatch.setenv("DELEGATOR_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("ANTHROPIC_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
 

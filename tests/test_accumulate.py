@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from delegator.budget import Usage
 from delegator.errors import Fault, ModelError
 from delegator.messages import Block, Opaque, Stop, Text, ToolUse, block_to_wire
-from delegator.model import ModelEvent, Reply, TextDelta, ToolUseReady
+from delegator.model import Begun, ModelEvent, Reply, TextDelta, ToolUseReady
 from delegator.models import sse
 from delegator.models.accumulate import Accumulator
 from messages_api import MISSING, PING, Answer, Exchange, WrongUsage, text, thinking, tool_use
@@ -34,8 +34,12 @@ def stream_of(*content: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
 
 def fed(events: Iterable[Mapping[str, Any]], prompt: int = 300) -> tuple[list[ModelEvent], Reply]:
     accumulator = Accumulator(prompt_characters=prompt)
-    made = [made for event in events for made in accumulator.feed(event)]
-    return made, accumulator.reply()
+    return fed_into(accumulator, events), accumulator.reply()
+
+
+def fed_into(accumulator: Accumulator, events: Iterable[Mapping[str, Any]]) -> list[ModelEvent]:
+    """What some events make, but for the news that the server has begun."""
+    return [m for event in events for m in accumulator.feed(event) if not isinstance(m, Begun)]
 
 
 def reply_to(*content: dict[str, Any], **more: Any) -> Reply:
@@ -247,7 +251,7 @@ def test_a_call_is_announced_when_the_next_block_starts_and_not_when_it_ends() -
     events = stream_of(CALL, text("and now"), stop_reason="max_tokens")
     next_start = next(i for i, event in enumerate(events) if event.get("index") == 1)
     accumulator = Accumulator(prompt_characters=0)
-    before = [made for event in events[:next_start] for made in accumulator.feed(event)]
+    before = fed_into(accumulator, events[:next_start])
     assert events[next_start - 1]["type"] == "content_block_stop"
     assert before == []
     assert announced(accumulator.feed(events[next_start])) == [from_wire(CALL)]
@@ -257,7 +261,7 @@ def test_a_call_is_announced_when_the_next_block_starts_and_not_when_it_ends() -
 def test_the_last_call_is_announced_when_the_model_stops_by_itself(stop: str) -> None:
     *events, delta, _ = stream_of(CALL, stop_reason=stop)
     accumulator = Accumulator(prompt_characters=0)
-    assert [made for event in events for made in accumulator.feed(event)] == []
+    assert [type(m) for event in events for m in accumulator.feed(event)] == [Begun]
     assert announced(accumulator.feed(delta)) == [from_wire(CALL)]
     assert accumulator.reply().content == (from_wire(CALL),)
 

@@ -17,10 +17,11 @@ from anthropic._streaming import ServerSentEvent, SSEDecoder
 from delegator.budget import Usage
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import Message, Opaque, Stop, Text, ToolResult, ToolSpec, ToolUse
-from delegator.model import ModelEvent, Request, TextDelta, ToolUseReady
+from delegator.model import Begun, ModelEvent, Request, TextDelta, ToolUseReady
 from delegator.model import Reply as WholeReply
 from delegator.models import claude
 from delegator.models.claude import DEFAULT_MODEL, Claude
+from delegator.models.governor import ATTEMPTS
 from delegator.trust import OPERATOR, UNTRUSTED, USER
 from messages_api import (
     Answer,
@@ -485,6 +486,7 @@ def test_words_and_calls_come_as_events_and_the_reply_last() -> None:
     events = received(Answer(content=(text("I search."), CALL), pieces=2))
     call = ToolUse(id="toolu_1", name="search", input={"query": "BM25"})
     assert events == [
+        Begun(usage=Usage(input_tokens=100, output_tokens=1)),
         TextDelta(text="I se"),
         TextDelta(text="arch."),
         ToolUseReady(call=call),
@@ -757,7 +759,9 @@ def test_what_has_come_before_a_fault_has_been_handed_out() -> None:
 
     with pytest.raises(ModelError):
         on_loopback(Cut(answer=HELLO, after=3), use)
-    assert seen == [TextDelta(text="Hell")]
+    begun, words, paid = seen
+    assert words == TextDelta(text="Hell")
+    assert [type(begun), type(paid)] == [Begun, Begun]
 
 
 @pytest.mark.parametrize(
@@ -787,14 +791,14 @@ def test_a_passing_fault_is_tried_again_and_hidden(code: int) -> None:
     assert whole(after_two(soon), max_retries=2).content == (Text(text="Hello there."),)
 
 
-def test_a_fault_that_stays_is_named_after_two_more_attempts() -> None:
+def test_a_fault_that_stays_is_named_after_as_many_attempts_as_make_sense() -> None:
     async def use(model: Claude, api: MessagesApi) -> tuple[Fault, int]:
         with pytest.raises(ModelError) as caught:
             await events_of(model, request())
         return caught.value.fault, len(api.exchanges)
 
     stays = status(529, "overloaded_error", headers={"retry-after-ms": "1"})
-    assert as_configured(stays, use) == (Fault.OVERLOADED, 3)
+    assert as_configured(stays, use) == (Fault.OVERLOADED, ATTEMPTS)
 
 
 @pytest.mark.parametrize(
@@ -878,6 +882,7 @@ def test_cancelling_a_call_leaves_the_others_alone() -> None:
 def test_leaving_a_stream_in_its_middle_closes_its_connection() -> None:
     async def use(model: Claude, api: MessagesApi) -> ModelEvent:
         async with aclosing(model.stream(request())) as stream:
+            await anext(stream)  # that the server has begun
             first = await anext(stream)
         await api.until(lambda: api.disconnects == 1)
         return first

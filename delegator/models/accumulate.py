@@ -13,7 +13,7 @@ from typing import Any
 from delegator.budget import Usage
 from delegator.errors import Fault, ModelError
 from delegator.messages import Block, Opaque, Stop, Text, ToolUse
-from delegator.model import ModelEvent, Reply, TextDelta, ToolUseReady
+from delegator.model import Begun, ModelEvent, Reply, TextDelta, ToolUseReady
 from delegator.models.sse import load
 
 _ERRORS = {
@@ -62,7 +62,8 @@ class Accumulator:
     prompt_characters: int
     ended: bool = False
     """Whether the server has said that nothing more will come."""
-    _begun: bool = False
+    begun: bool = False
+    """Whether the server has begun to answer."""
     _open: dict[int, _Open] = field(default_factory=dict)
     _blocks: list[Block] = field(default_factory=list)
     _unsure: ToolUse | None = None
@@ -89,7 +90,7 @@ class Accumulator:
             ModelError: `cut`: the stream ended before the server said why it stopped. `malformed`: there was no message.
         """
         if not isinstance(self._stop, str):
-            raise ModelError(Fault.CUT if self._begun else Fault.MALFORMED)
+            raise ModelError(Fault.CUT if self.begun else Fault.MALFORMED)
         if self._unsure is not None:
             self._blocks.remove(self._unsure)
         stop = Stop.of(self._stop)
@@ -98,7 +99,7 @@ class Accumulator:
             content=tuple(block for block in self._blocks if not _blank(block)),
             stop=stop,
             stop_named=named,
-            usage=self._read_usage(),
+            usage=self.usage,
         )
 
     def _sure(self) -> Iterator[ModelEvent]:
@@ -109,9 +110,11 @@ class Accumulator:
     def _take(self, event: Mapping[str, Any]) -> Iterator[ModelEvent]:
         match event.get("type"):
             case "message_start":
-                self._begun = True
+                self.begun = True
                 self._take_usage(event["message"].get("usage"))
                 self._usage.pop("output_tokens", None)  # a placeholder: the count comes last
+                if self._usage:
+                    yield Begun(usage=self.usage)
             case "content_block_start":
                 yield from self._start(event["index"], event["content_block"])
             case "content_block_delta":
@@ -199,7 +202,9 @@ class Accumulator:
         if isinstance(usage, Mapping):
             self._usage.update({k: v for k, v in usage.items() if _is_count(v)})
 
-    def _read_usage(self) -> Usage:
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far, as counted by the server; guessed where it does not say."""
         taken = self._usage
         return Usage(
             input_tokens=taken.get("input_tokens", self.prompt_characters // _CHARACTERS_PER_TOKEN),

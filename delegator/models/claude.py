@@ -1,27 +1,30 @@
 """Claude, and every server that speaks the Messages API, through the `anthropic` SDK.
 
-The SDK brings credentials, transport and retries; the event stream is parsed here, because the SDK's own models cost more than
-everything else in a call. This module imports the SDK, which takes over a second: import it only to use it.
+The SDK brings credentials and transport. The event stream is parsed here, because the SDK's own models cost more than everything
+else in a call; calls are paced and made again by our own governor, which knows of all agents. This module imports the SDK, which takes over a second: import it only to use it.
 """
 
 import asyncio
 import importlib
 import json
 import os
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from http import HTTPStatus
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import anthropic
 import httpx2
 
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
-from delegator.model import ModelEvent, Request
+from delegator.model import Begun, ModelEvent, Request, Retrying
 from delegator.models import CREDENTIALS, sse
 from delegator.models.accumulate import Accumulator, fault_of
+from delegator.models.governor import Governor, retry_after
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 CONNECT_SECONDS = 10.0
@@ -64,6 +67,7 @@ class Claude:
         cloud, _, name = model.partition(":")
         self._cloud = cloud if cloud in _CLOUDS else ""
         self.id = (name if self._cloud else model) or DEFAULT_MODEL
+        self.governor = governor_of(base_url or self._cloud)
         self._client = client or (_cloud_client(self._cloud) if self._cloud else _client(base_url))
 
     async def __aenter__(self) -> Self:
@@ -80,12 +84,37 @@ class Claude:
         await self._client.close()
 
     async def stream(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
-        """Send one request and yield what comes back.
+        """Send one request and yield what comes back. A call that fails before the server has counted anything is made again.
+
+        Raises:
+            ModelError: The call failed for good.
+        """
+        for attempt in count(1):
+            begun = False
+            try:
+                async with (
+                    self.governor.slot(priority=request.priority, run=request.run),
+                    aclosing(self._attempt(request)) as events,
+                ):
+                    async for event in events:
+                        begun = True
+                        yield event
+                return
+            except ModelError as error:
+                pause = self.governor.failed(error, attempt)
+                if begun or pause is None:  # what was begun is paid for
+                    raise
+                fault = error.fault
+            yield Retrying(fault=fault, seconds=pause)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
+        """One request, and what comes back.
 
         Raises:
             ModelError: The call failed.
         """
-        try:
+        with _named():
             body = self._body(request)
             size = len(json.dumps(body, ensure_ascii=False))
             accumulator = Accumulator(prompt_characters=size)
@@ -93,25 +122,19 @@ class Claude:
                 self._client.messages.with_streaming_response.create(**body) as response,
                 aclosing(self._events(response)) as events,
             ):
-                async for event in events:
-                    for made in accumulator.feed(event):
-                        yield made
-                    if accumulator.ended:
-                        await _drain(events)
-                        break
-            yield accumulator.reply()
-        except anthropic.AnthropicError as error:
-            raise _model_error(error) from error
-        except httpx2.TimeoutException as error:
-            raise ModelError(Fault.SILENT) from error
-        except httpx2.DecodingError as error:
-            raise ModelError(Fault.MALFORMED) from error
-        except httpx2.HTTPError as error:
-            raise ModelError(Fault.CUT) from error
-        except (TypeError, ValueError, RecursionError) as error:
-            # the SDK reports missing credentials as a TypeError, at the first request
-            fault = Fault.AUTH if "authentication" in str(error) else Fault.BAD_REQUEST
-            raise ModelError(fault) from error
+                self.governor.answered(response.headers)
+                try:
+                    async for event in events:
+                        for made in accumulator.feed(event):
+                            yield made
+                        if accumulator.ended:
+                            await _drain(events)
+                            break
+                    yield accumulator.reply()
+                except (ModelError, httpx2.HTTPError):
+                    if accumulator.begun:
+                        yield Begun(usage=accumulator.usage)
+                    raise
 
     async def _events(self, response: Any) -> AsyncGenerator[dict[str, Any], None]:
         """What a server sends, event by event; a server that does not stream sends one."""
@@ -146,6 +169,19 @@ class Claude:
         return body
 
 
+_governors: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Governor]] = WeakKeyDictionary()
+"""One for each server, in each event loop: a process that serves has one loop."""
+
+
+def governor_of(server: str) -> Governor:
+    """The governor that paces the calls to a server."""
+    try:
+        own = _governors.setdefault(asyncio.get_running_loop(), {})
+    except RuntimeError:  # made outside of a loop: it serves nobody else
+        return Governor()
+    return own.setdefault(server or os.environ.get("ANTHROPIC_BASE_URL", ""), Governor())
+
+
 def _mark(messages: list[dict[str, Any]]) -> None:
     """Put a cache marker on the end of the transcript: the next call of this loop reads up to here from the cache."""
     for message in reversed(messages):
@@ -163,11 +199,30 @@ async def _drain(events: AsyncGenerator[dict[str, Any], None]) -> None:
                 pass
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """Every way in which a call may fail, as a `ModelError`."""
+    try:
+        yield
+    except anthropic.AnthropicError as error:
+        raise _model_error(error) from error
+    except httpx2.TimeoutException as error:
+        raise ModelError(Fault.SILENT) from error
+    except httpx2.DecodingError as error:
+        raise ModelError(Fault.MALFORMED) from error
+    except httpx2.HTTPError as error:
+        raise ModelError(Fault.CUT) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        # the SDK reports missing credentials as a TypeError, at the first request
+        fault = Fault.AUTH if "authentication" in str(error) else Fault.BAD_REQUEST
+        raise ModelError(fault) from error
+
+
 def _cloud_client(cloud: str) -> Any:
     name, needed = _CLOUDS[cloud]
     try:
         importlib.import_module(needed)
-        return getattr(anthropic, name)(timeout=_TIMEOUT)
+        return getattr(anthropic, name)(timeout=_TIMEOUT, max_retries=0)
     except Exception as error:
         raise ConfigError(
             f"cannot use {cloud}: {type(error).__name__}",
@@ -177,7 +232,7 @@ def _cloud_client(cloud: str) -> Any:
 
 def _client(base_url: str) -> anthropic.AsyncAnthropic:
     address = base_url or os.environ.get("ANTHROPIC_BASE_URL", "")
-    settings: dict[str, Any] = {"timeout": _TIMEOUT}
+    settings: dict[str, Any] = {"timeout": _TIMEOUT, "max_retries": 0}
     try:
         if address:
             settings["base_url"] = httpx2.URL(address.rstrip("/").removesuffix("/v1"))
@@ -221,7 +276,8 @@ def _model_error(error: anthropic.AnthropicError) -> ModelError:
             return ModelError(Fault.UNREACHABLE, detail=str(error.__cause__ or ""))
         case anthropic.APIStatusError():
             fault, status = _status_fault(error), error.status_code
-            return ModelError(fault, status=status, detail=str(error.message))
+            pause = retry_after(error.response.headers)
+            return ModelError(fault, status=status, detail=str(error.message), retry_after=pause)
         case anthropic.APIError():
             return ModelError(Fault.MALFORMED, detail=str(error))
         case _:
