@@ -9,7 +9,7 @@ from delegator.citations import UNSUPPORTED, Citation, Claim, resolve
 from delegator.errors import DelegatorError
 from delegator.outcome import EXIT_STATUS, Outcome
 from delegator.records import Delegation
-from delegator.sanitize import fold, for_answer, unmarked
+from delegator.sanitize import fold, for_answer, inert, unmarked
 from delegator.trust import Label, Level
 
 
@@ -68,9 +68,9 @@ class Answer:
 
 def source_line(citation: Citation) -> str:
     """`[1] file.md:3-9 "the quote"`, on one line."""
-    quote = " ".join(citation.quote.split())
+    quote, source = inert(fold(citation.quote)), inert(fold(citation.source))
     doubt = "" if citation.verified else "  (quote not found in its source)"
-    return f'[{citation.n}] {citation.source} "{quote}"{doubt}'
+    return f'[{citation.n}] {source} "{quote}"{doubt}'
 
 
 def check(
@@ -133,16 +133,17 @@ def _strings(record: Delegation) -> list[str]:
 
 
 def compose(records: Iterable[Delegation], why: str, *, attributed: bool = False) -> str:
-    """What a run that stopped early can still say: its findings, with their markers, written by code."""
-    lines = [f"The run stopped early: {why}"]
-    for record in records:
-        if record.usable and not record.revised_by and not record.agent.reviews:
-            words = quoted(record) if attributed else _listed(record)
-            if words:
-                lines.append(words)
-    if len(lines) == 1:
-        lines.append("Nothing was found before that.")
-    return "\n\n".join(lines)
+    """What a run that stopped early can still say: its findings, with their markers, written by code.
+
+    `attributed`: as a template whose slots `check` fills with quotations under their source's name.
+    """
+    found = [r for r in records if r.usable and not r.revised_by and not r.agent.reviews]
+    if attributed:  # a template: what was found comes last
+        words = [f"{{{{{record.ref}}}}}" for record in found if quoted(record)]
+    else:
+        words = [listed for record in found if (listed := _listed(record))]
+    ending = words or ["Nothing was found before that."]
+    return "\n\n".join([f"The run stopped early: {why}", *ending])
 
 
 def _listed(record: Delegation) -> str:

@@ -8,11 +8,13 @@ ALPHABET = 0x110000 - 0x800
 """Unicode's characters: what each place of a text may hold, hidden ones included, so that the bound is above the truth."""
 
 
-def bits(schema: Mapping[str, Any]) -> float:
+def bits(schema: Mapping[str, Any] | bool) -> float:
     """Bits that a value of this schema can carry at most; infinity where the schema sets no bound.
 
     Objects add up their fields, lists their items; a field that may be missing has one value more.
     """
+    if isinstance(schema, bool):
+        return math.inf if schema else 0.0
     if "enum" in schema or "const" in schema:
         return math.log2(max(len(schema.get("enum", [None])), 1))
     if options := schema.get("anyOf", schema.get("oneOf")):
@@ -37,7 +39,8 @@ def _whole(schema: Mapping[str, Any]) -> float:
 
 
 def _list(schema: Mapping[str, Any]) -> float:
-    item = bits(schema["items"]) if isinstance(schema.get("items"), Mapping) else math.inf
+    plain = isinstance(schema.get("items"), Mapping) and "prefixItems" not in schema
+    item = bits(schema["items"]) if plain else math.inf
     return _repeated(item, schema["maxItems"]) if "maxItems" in schema else math.inf
 
 

@@ -6,12 +6,13 @@ one source, one call runs one subagent for each document that its search words f
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from delegator.agents import Agent
 from delegator.budget import Budget
-from delegator.errors import LimitExceeded, ToolRejected
+from delegator.errors import ConfigError, LimitExceeded, ToolRejected
 from delegator.events import Decided, DelegationFinished, DelegationStarted, Happening, Noticed
 from delegator.handoff import DELEGATE, Brief
 from delegator.knowledge import OneDocument, Passage
@@ -29,7 +30,6 @@ MAX_TASK_CHARACTERS = 4_000
 MAX_QUERY_CHARACTERS = 400
 _HITS = 8
 _SEARCH = "search"
-_REPORT_FIELDS = {"answer", "claims", "confidence", "gaps"}
 
 
 @dataclass(slots=True)
@@ -53,7 +53,13 @@ class Delegations:
         tools = [
             self._tool(agent) for agent in self.staff.agents if not (planned and agent.reviews)
         ]
-        return {tool.name: tool for tool in tools}
+        named = {tool.name: tool for tool in tools}
+        if len(named) < len(tools):
+            raise ConfigError(
+                "two agents have names that differ in - and _ only",
+                hint="Give one of them another name.",
+            )
+        return named
 
     def _tool(self, agent: Agent) -> Tool:
         async def run(call: Call) -> ToolOutput:
@@ -61,7 +67,7 @@ class Delegations:
             if self._splits(agent) and not revises:
                 return await self._by_source(agent, call)
             record, brief = self._prepare(agent, call)
-            self.budget.open_delegation()
+            record.planned_review = self._open()
             self.records.keep(record)
             await self._run(record, brief, self._reading(record, call))
             return self._output([record])
@@ -99,9 +105,25 @@ class Delegations:
 
     def _splits(self, agent: Agent) -> bool:
         """Whether this agent is held to one document, and a task is split over several of them."""
-        library_only = set(agent.tool_names) <= {_SEARCH, "read"} and _SEARCH in agent.tool_names
-        plain = agent.cites and set(agent.output_schema["properties"]) <= _REPORT_FIELDS
-        return self.staff.around.rung.one_source_each and library_only and plain
+        return self.staff.around.rung.one_source_each and reads_documents_only(agent)
+
+    def _open(self) -> bool:
+        """Count a delegation, and with a fixed plan its review, whatever it will find; whether it can be reviewed.
+
+        Raises:
+            LimitExceeded: There may be no further one.
+        """
+        self.budget.open_delegation()
+        if not self.staff.around.rung.fixed_plan or self._reviewer is None:
+            return False
+        with suppress(LimitExceeded):
+            self.budget.open_delegation()
+            return True
+        return False
+
+    @property
+    def _reviewer(self) -> Agent | None:
+        return next((agent for agent in self.staff.agents if agent.reviews), None)
 
     async def _by_source(self, agent: Agent, call: Call) -> ToolOutput:
         """One subagent for each of the documents that the search words find best."""
@@ -110,12 +132,18 @@ class Delegations:
         records: list[Delegation] = []
         for passage in found:
             try:
-                self.budget.open_delegation()
+                reviewed = self._open()
             except LimitExceeded:
                 if not records:
                     raise
                 break  # what fits is read
-            record = self.records.new(agent, task, source=passage.document, place=passage.path)
+            record = self.records.new(
+                agent,
+                task,
+                source=passage.document,
+                place=passage.path,
+                planned_review=reviewed,
+            )
             self.records.keep(record)
             records.append(record)
         async with asyncio.TaskGroup() as group:
@@ -201,22 +229,10 @@ class Delegations:
                 result = subagent.crashed()
             verdict = self._file(record, result)
         self._tell(_finished(record, result, verdict))
-        if self.staff.around.rung.fixed_plan and record.verified:
-            await self._review(record)
-
-    async def _review(self, record: Delegation) -> None:
-        """Have a finding reviewed by code, where no choice of a model may bring it about."""
-        reviewer = next((agent for agent in self.staff.agents if agent.reviews), None)
-        if reviewer is None or record.agent.reviews:
-            return
-        review, brief = self._review_of(record, reviewer)
-        try:
-            self.budget.open_delegation()
-        except LimitExceeded:
-            record.review_failed = review.id
-            return
-        self.records.keep(review)
-        await self._run(review, brief)
+        if record.planned_review and self._reviewer and record.verified:
+            review, of = self._review_of(record, self._reviewer)
+            self.records.keep(review)
+            await self._run(review, of)
 
     def _tell(self, what: Happening) -> None:
         self.staff.around.emit("orchestrator", what)
@@ -245,6 +261,7 @@ class Delegations:
             self._allow_revision(old, agent)
             record.about, record.about_ref, record.revision = old.id, old.ref, old.revision + 1
             record.source, record.place = old.source, old.place
+            self._allow_reading(old, call)
             record.attested = _attested(old)
             review = old.review.to_json() if old.review else None
             material += ({"earlier_finding": self._finding(old), "review": review},)
@@ -263,6 +280,15 @@ class Delegations:
 
     def _finding(self, subject: Delegation) -> dict[str, Any]:
         return finding(subject, self.staff.around.rung.shown)
+
+    def _allow_reading(self, old: Delegation, call: Call) -> None:
+        """A private source is opened again only for who has read nothing but words of people."""
+        library = self.staff.library
+        if library is None or not old.source:
+            return
+        private = any(p.private for p in library.following(f"{old.source}.1", 1))
+        if private and self._denied(search_tool(library), call):
+            raise ToolRejected("reading this source again is denied by policy P-T")
 
     def _allow_revision(self, old: Delegation, agent: Agent) -> None:
         if old.agent.name != agent.name:
@@ -304,6 +330,12 @@ class Delegations:
         )
         subject.review, subject.review_failed = review, ""
         return review
+
+
+def reads_documents_only(agent: Agent) -> bool:
+    """Whether an agent quotes documents and does nothing else: then it can be held to one of them."""
+    tools = set(agent.tool_names)
+    return agent.cites and _SEARCH in tools and tools <= {_SEARCH, "read"}
 
 
 def _attested(old: Delegation) -> dict[str, SourceSeen]:

@@ -15,12 +15,13 @@ from delegator.agents import AGENT_LIMITS, Agent, shipped
 from delegator.api import Settings, staffed
 from delegator.budget import RUN_LIMITS
 from delegator.capacity import bits, text
-from delegator.delegation import MAX_TASK_CHARACTERS
+from delegator.delegation import MAX_TASK_CHARACTERS, reads_documents_only
 from delegator.ladder import LADDER, Encoding, Rung, Shown
 from delegator.orchestrator import MAX_TURN_CHARACTERS, MAX_TURNS
 from delegator.policy import Effects
 from delegator.sanitize import one_line
 from delegator.shown import MAX_SOURCES, sealed_schema
+from delegator.subagent import MAX_MATERIAL_CHARACTERS
 from delegator.tools import MAX_RESULT_CHARACTERS
 from delegator.trust import Level
 
@@ -119,7 +120,7 @@ def explain(settings: Settings) -> Explanation:
     influence = 0.0 if rung.fixed_plan else largest * worst.delegations
     return Explanation(
         rung=rung,
-        boundaries=(*_down(rung, influence), *reports, _answer(rung)),
+        boundaries=(*_down(rung, agents, influence), *reports, _answer(rung)),
         worst=worst,
         tools=tuple(_tools(settings, rung, agents)),
         influence=influence,
@@ -133,7 +134,7 @@ _WRITTEN = {
 }
 
 
-def _down(rung: Rung, influence: float) -> Iterator[Boundary]:
+def _down(rung: Rung, agents: tuple[Agent, ...], influence: float) -> Iterator[Boundary]:
     """What goes into the orchestrator and down to subagents."""
     sealed = rung.shown is Shown.REFERENCES
     turns = MAX_TURNS * 2 * text(MAX_TURN_CHARACTERS)
@@ -147,11 +148,15 @@ def _down(rung: Rung, influence: float) -> Iterator[Boundary]:
         crosses=_TASKS[rung.fixed_plan, sealed],
         bits=min(influence, text(MAX_TASK_CHARACTERS)),
     )
-    reader = "one document" if rung.one_source_each else "any document"
-    crosses = f"{reader}, {_WRITTEN[rung.encoding]}"
-    yield Boundary(name="source → researcher", crosses=crosses, bits=text(MAX_RESULT_CHARACTERS))
-    evidence = "one finding with its passages, by reference"
-    yield Boundary(name="researcher → critic", crosses=evidence, bits=text(MAX_RESULT_CHARACTERS))
+    for agent in agents:
+        name, most = f"source → {agent.name}", text(MAX_RESULT_CHARACTERS)
+        if agent.reviews:
+            evidence = "one finding with its passages, by reference"
+            yield Boundary(name=name, crosses=evidence, bits=text(MAX_MATERIAL_CHARACTERS))
+            continue
+        one = rung.one_source_each and reads_documents_only(agent)
+        reader = "one document" if one else "any document and tool"
+        yield Boundary(name=name, crosses=f"{reader}, {_WRITTEN[rung.encoding]}", bits=most)
 
 
 _TASKS = {
@@ -268,7 +273,7 @@ def _costs(worst: Worst) -> Iterator[tuple[str, str, str]]:
     held = "" if whole <= worst.model_calls else f" = {whole:,}, held to the run's limit"
     yield "model calls", sum_of + held, f"{worst.model_calls:,}"
     if worst.tokens:
-        yield "tokens", "input of calls in flight may come on top", f"{worst.tokens:,}"
+        yield "tokens", "input, cached and output", f"{worst.tokens:,}"
     if worst.seconds:
         yield "seconds", "wall time", f"{worst.seconds:,g}"
     yield "dollars", "no prices are known", "?"

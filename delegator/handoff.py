@@ -63,7 +63,7 @@ def accept(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) 
     value = parse(candidate) if isinstance(candidate, str) else _short(candidate)
     cleaned = cast("dict[str, Any]", clean_json(value))
     schema.require(cleaned)
-    return Report(value=cleaned, label=label)
+    return Report(value=schema.canonical(cleaned), label=label)
 
 
 def salvage(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label) -> Report | None:
@@ -73,7 +73,7 @@ def salvage(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label)
     except HandoffRejected:
         return None
     kept = schema.salvage(clean_json(value))
-    return Report(value=kept, label=label) if kept else None
+    return Report(value=schema.canonical(kept), label=label) if kept else None
 
 
 def _short(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,8 +124,8 @@ LADDER: dict[Level, Rung] = {
             notices=("envelope",),
             orchestrator="dispatcher",
             adds="the orchestrator sees references, a status and a few typed fields; one reader for each source; code writes the answer from quotes",
-            guarantees="the orchestrator's choices depend on the question and a few bits; no source speaks for the system, for another source, or in a later turn",
-            leaves_open="what attributed text says or leaves out; those bits; which sources rank high enough to be read; a subagent's own tools once it has read",
+            guarantees="the orchestrator's choices depend on the question and a few bits; no source that a reader of its own has read speaks for the system, for another source, or in a later turn",
+            leaves_open="what attributed text says or leaves out; those bits; which sources rank high enough to be read; a reader made to spend the run's budget; agents with tools beside search and read, once they have read",
         ),
         Rung(
             level=Level.GUARDED,

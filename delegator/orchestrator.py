@@ -243,7 +243,6 @@ class Run:
             text = ended.value
         elif outcome not in (Outcome.PARTIAL, Outcome.REFUSED) or not text:
             text = compose(records, _WHY[outcome], attributed=sealed)
-            sealed = False
         text, citations = check(text, records, slots=sealed)
         flagged = tuple(record.id for record in self._delegations.records.flagged())
         if flagged and outcome is Outcome.COMPLETE:

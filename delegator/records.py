@@ -71,6 +71,8 @@ class Delegation:
     problem: str = ""
     label: Label = OPERATOR
     """What its report is worth."""
+    planned_review: bool = False
+    """Whether code has it reviewed: its place among the delegations is taken already."""
     review: Verdict | None = None
     review_failed: str = ""
     """The newest review of it, if that came to nothing: no verdict is no acceptance."""

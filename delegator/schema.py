@@ -72,6 +72,10 @@ class Schema:
         if problems := self.problems(value):
             raise HandoffRejected(problems)
 
+    def canonical(self, value: Any) -> Any:
+        """A value that fits, in the one way in which it is written: whole numbers as such, fields in the schema's order."""
+        return _canonical(value, self.document)
+
     def salvage(self, value: object) -> dict[str, Any]:
         """The fields of a malformed object that are well-formed by themselves, list items included."""
         if not isinstance(value, Mapping):
@@ -95,6 +99,24 @@ class Schema:
             return self._validator.evolve(schema=part).is_valid(value)
         except (RecursionError, OverflowError):
             return False
+
+
+def _canonical(value: Any, schema: object) -> Any:
+    part: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
+    if "enum" in part:
+        return next((known for known in part["enum"] if known == value), value)
+    match value:
+        case float() if value.is_integer() and part.get("type") == "integer":
+            return int(value)
+        case Mapping():
+            known = part.get("properties", {})
+            named = [name for name in known if name in value]
+            rest = [name for name in value if name not in known]
+            return {name: _canonical(value[name], known.get(name)) for name in (*named, *rest)}
+        case list():
+            return [_canonical(item, part.get("items")) for item in value]
+        case _:
+            return value
 
 
 def _nodes(node: object, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

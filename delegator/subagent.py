@@ -7,7 +7,7 @@ harness's own record before anyone else sees it.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from delegator.agents import AGENT_LIMITS, Agent
 from delegator.budget import Budget
@@ -21,9 +21,11 @@ from delegator.loop import Again, Candidate, Done, Loop, Role
 from delegator.messages import Message, Text, ToolResult, ToolUse
 from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
 from delegator.policy import Effects
-from delegator.tools import Call, Tool, ToolOutput, library_tools
+from delegator.tools import Call, Tool, ToolOutput, capped, library_tools
 from delegator.trust import OPERATOR, Label
 
+MAX_MATERIAL_CHARACTERS = 64_000
+"""The strings of what a loop is handed at its start hold this many characters at most, all together."""
 _TASK_IN_BRIEF = (
     "Your task is in the result of the `brief` tool. Carry it out and submit your report."
 )
@@ -252,7 +254,7 @@ def handed(
         call = ToolUse(id=f"toolu_{tool}", name=tool, input={})
         return [*opening, *given(call, OPERATOR, data, label, around)]
     *before, last = opening
-    text = around.fence.seal(data, label=label, origin=tool)
+    text = around.fence.seal(_bounded(data), label=label, origin=tool)
     block = Text(text=f"\n\n[{tool}]\n{text}")
     return [*before, replace(last, content=(*last.content, block), label=last.label & label)]
 
@@ -261,11 +263,15 @@ def given(
     call: ToolUse, asked: Label, data: Mapping[str, Any], label: Label, around: Surroundings
 ) -> tuple[Message, Message]:
     """A tool call worth `asked` and its result, put into a transcript before it starts: how data is handed to a loop."""
-    text = around.fence.seal(data, label=label, origin=call.name)
+    text = around.fence.seal(_bounded(data), label=label, origin=call.name)
     return (
         Message(role="assistant", content=(call,), label=asked),
         Message(role="user", content=(ToolResult(tool_use_id=call.id, text=text),), label=label),
     )
+
+
+def _bounded(data: Mapping[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", capped(data, [MAX_MATERIAL_CHARACTERS]))
 
 
 def brief_data(brief: Brief) -> dict[str, Any]:

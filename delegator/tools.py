@@ -25,6 +25,7 @@ from delegator.trust import Label, untrusted
 MAX_RESULT_CHARACTERS = 24_000
 """The strings of a tool's result hold this many characters at most, all together."""
 MAX_RESULT_ITEMS = 500
+MAX_REFUSAL_CHARACTERS = 1_000
 MAX_DEPTH = 12
 _LARGEST_NUMBER = 1e300
 READ_CHARACTERS = 6_000
@@ -96,7 +97,7 @@ async def attempt(tool: Tool, call: Call) -> Attempt:
         async with asyncio.timeout(tool.seconds):
             return Attempt(await tool.run(call))
     except ToolRejected as rejection:
-        return Attempt(None, str(rejection), rejected=True)
+        return Attempt(None, str(rejection)[:MAX_REFUSAL_CHARACTERS], rejected=True)
     except LimitExceeded as error:
         return Attempt(None, str(error))
     except TimeoutError:

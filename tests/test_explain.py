@@ -68,7 +68,7 @@ def test_a_planned_run_stays_below_its_bound(docs: Path) -> None:
     worst = explain(Settings(level=Level.PLANNED, limits=limits)).worst
     answer = _worst(docs, Level.PLANNED, limits)
     assert answer.model_calls <= worst.model_calls
-    assert len(answer.delegations) == worst.delegations
+    assert len(answer.delegations) <= worst.delegations
 
 
 def _bits(level: Level) -> dict[str, float | None]:

@@ -14,7 +14,8 @@ from delegator.answer import Answer
 from delegator.errors import ConfigError
 from delegator.events import Decided, Event
 from delegator.knowledge import Index, OneDocument
-from delegator.models.scripted import Scripted, call, calls, results, say
+from delegator.model import Request
+from delegator.models.scripted import Says, Scripted, Step, call, calls, results, say
 from delegator.policy import ApprovalRequest, Approver, Denied, Effects, nobody
 from delegator.terminal import approvals
 from delegator.trust import Confidentiality, Level, untrusted
@@ -348,3 +349,42 @@ def test_levels_have_a_name_that_is_checked() -> None:
     assert [level.value for level in Level] == snapshot(
         ["raw", "marked", "clean", "typed", "sealed", "guarded", "planned"]
     )
+
+
+@requirement("policy")
+@pytest.mark.parametrize("hidden", ["\U000e0041", "\u200b", "\x1b[2J"])
+def test_a_call_that_holds_what_nobody_sees_is_not_put_to_a_person(hidden: str) -> None:
+    for hiding in ({"text": f"x{hidden}"}, {"deep": {"er": [f"x{hidden}"]}}, {f"x{hidden}": "y"}):
+        assert asyncio.run(approvals.put(a_request(hiding), _reader("y"))) == ""
+
+
+@requirement("policy")
+def test_a_call_of_many_lines_is_not_put_to_a_person() -> None:
+    asked = a_request({"text": "x\n" * 200})
+    assert asyncio.run(approvals.put(asked, _reader("y"))) == ""
+
+
+@requirement("policy")
+def test_a_private_source_is_not_read_again_for_who_has_read(secret: Path) -> None:
+    def again(request: Request) -> Says:
+        found = results(request)[0]["findings"]
+        private = found[0]["ref"]
+        return call("delegate_to_researcher", task="more", revises=private)
+
+    asks: list[Step] = [call("delegate_to_researcher", task="director earns"), again, say("Done.")]
+    model = Scripted({"orchestrator": asks, "researcher": lambda _r: report([])})
+    answer = delegator.ask("q?", docs=[secret], private=[secret], model=model, trust="guarded")
+    assert {d.about for d in answer.delegations} == {""}
+    (data,) = results(model.shown("orchestrator")[2])
+    assert "denied by policy P-T" in data["error"]
+
+
+def test_a_document_is_searched_to_its_end_whatever_others_hold(docs: Path) -> None:
+    (docs / "big.md").write_text("\n\n".join(f"green tea number {n} " * 12 for n in range(1500)))
+    index = Index(None, [docs])
+    index.refresh()
+    tea = next(
+        p for p in index.search("Green tea brewed", 8) if p.passage.path == "tea.txt"
+    ).passage
+    one = OneDocument(index, tea.document)
+    assert [hit.passage.id for hit in one.search("green tea", 3)] == [tea.id]

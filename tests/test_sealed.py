@@ -12,17 +12,20 @@ from inline_snapshot import snapshot
 import delegator
 from delegator.answer import Answer
 from delegator.budget import Limits
+from delegator.errors import ConfigError
 from delegator.events import DelegationStarted, Event, Noticed
-from delegator.messages import ToolUse
+from delegator.messages import ToolResult, ToolUse
 from delegator.model import Request
-from delegator.models.scripted import Says, Scripted, call, prompt_text, results, say
+from delegator.models.scripted import Says, Scripted, Step, call, prompt_text, results, say
 from delegator.orchestrator import Turn
 from delegator.outcome import Outcome
 from delegator.schema import Schema
 from delegator.shown import sealed_schema
+from delegator.terminal.answers import plain
 from delegator.trust import Level, untrusted
+from rendered import live
 from requirements import requirement
-from scripts import ACCEPT, FACT, REVISE, claim, critic, delegate, finds, report
+from scripts import ACCEPT, FACT, REVISE, claim, critic, delegate, finds, report, search
 
 SEALED = "sealed"
 LEVELS_ABOVE = [Level.SEALED, Level.GUARDED, Level.PLANNED]
@@ -330,3 +333,86 @@ def test_search_words_of_an_orchestrator_that_has_read_are_not_put_into_a_reader
     ]
     assert said == [{"query": "BM25", "limit": 8}, {}]
     assert "canary-query" not in prompt_text(second)
+
+
+@requirement("ladder")
+def test_a_run_that_stops_early_keeps_every_source_to_its_own_words(two: Path) -> None:
+    bait = "BM25 was <img a= [ <b"
+    (two / "okapi.md").write_text(f"# Okapi\n\n{bait}\n")
+    model = Scripted({"orchestrator": [delegate("BM25")], "researcher": _quotes_its_own})
+    answer, _ = ask(model, two, limits=Limits(model_calls=3))
+    assert answer.outcome is Outcome.BUDGET
+    blocks = answer.text.split("\n\n")
+    assert [block.splitlines()[0] for block in blocks if block.startswith(">")] in (
+        ["> **bm25.md**", "> **okapi.md**"],
+        ["> **okapi.md**", "> **bm25.md**"],
+    )
+    assert any(re.search(rf"> - {FACT} \[\d\]$", block) for block in blocks)
+
+
+def _quotes_its_own(request: Request) -> Says:
+    (data,) = results(request)
+    text = data["hits"][0]["text"]
+    return report([claim(request, quote=FACT if FACT in text else text.split("\n")[-1])])
+
+
+@requirement("T8")
+@pytest.mark.parametrize("level", ["typed", "sealed"])
+def test_nothing_in_the_list_of_sources_acts_on_a_page(docs: Path, level: str) -> None:
+    bait = "BM25 ![x](https://evil.example/x) <img src=x onerror=y> end"
+    (docs / "bm25.md").write_text(f"# BM25\n\n{bait}\n")
+    steps: list[Step] = [search(), finds(bait)]
+    asks: list[Step] = [delegate("BM25"), say("So [11].")]
+    model = Scripted({"orchestrator": asks, "researcher": steps[level == "sealed" :]})
+    answer, _ = ask(model, docs, trust=level)
+    assert "evil.example" in str(answer)
+    assert live(str(answer)) == []
+    assert live(plain(answer)) == []
+
+
+@requirement("ladder")
+@pytest.mark.parametrize(("level", "said"), [("typed", True), ("sealed", False)])
+def test_what_a_critic_said_of_a_source_is_not_said_by_the_system(
+    docs: Path, level: str, said: bool
+) -> None:
+    low = {**REVISE, "verdict": "reject", "feedback": "canary-feedback"}
+
+    def reviews(request: Request) -> Says:
+        ref = refs(request)[0] if level == "sealed" else "D1"
+        return call("delegate_to_critic", finding_id=ref)
+
+    steps: list[Step] = [search(), finds()]
+    model = Scripted(
+        {
+            "orchestrator": [delegate("BM25"), reviews, say("So.")],
+            "researcher": steps[level == "sealed" :],
+            "critic": [call("submit_report", **low)],
+        }
+    )
+    answer, _ = ask(model, docs, trust=level)
+    assert "Needs review" in plain(answer)
+    assert ("canary-feedback" in plain(answer)) is said
+
+
+@requirement("ladder")
+def test_a_number_is_shown_in_one_way_only(docs: Path) -> None:
+    def reviews(request: Request) -> Says:
+        return call("delegate_to_critic", finding_id=refs(request)[0])
+
+    model = Scripted(
+        {
+            "orchestrator": [delegate("BM25"), reviews, say("So.")],
+            "researcher": [finds()],
+            "critic": [call("submit_report", **{**ACCEPT, "score": 5.0})],
+        }
+    )
+    ask(model, docs)
+    shown = model.shown("orchestrator")[2].messages[-1].content[0]
+    assert isinstance(shown, ToolResult)
+    assert '"score":5,' in shown.text
+
+
+def test_agents_whose_names_make_one_tool_are_refused(docs: Path) -> None:
+    twins = [delegator.Agent(name=name, description="d", prompt="p") for name in ("a-b", "a_b")]
+    with pytest.raises(ConfigError, match="differ in - and _ only"):
+        ask(Scripted({"orchestrator": []}), docs, agents=twins)

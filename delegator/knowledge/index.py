@@ -18,7 +18,7 @@ from delegator.errors import ConfigError
 from delegator.knowledge.database import broken, busy, connect, discard
 from delegator.knowledge.folders import File, files, labelled, names_under
 from delegator.knowledge.passages import split
-from delegator.knowledge.ranking import best
+from delegator.knowledge.ranking import best, best_within
 from delegator.knowledge.reading import Document, NotText, read_document, read_text_bytes
 
 PER_DOCUMENT = 3
@@ -31,6 +31,8 @@ _PASSAGES = (
     "join document d on d.id = p.document join words w on w.rowid = p.rowid where {} order by p.ordinal"
 )
 _DOCUMENT = "select document from passage where rowid = ?"
+_ROWS = "select min(rowid), max(rowid) from passage where document = ?"
+_TAKEN = "select 1 from document where id = ?"
 _ONE = _PASSAGES.format("p.rowid = ?")
 _FOLLOWING = _PASSAGES.format("p.document = ? and p.ordinal between ? and ?")
 
@@ -195,7 +197,23 @@ class Index:
         self.refreshed = stats
         if not stats.documents:
             raise _nothing_found(self.roots.values(), stats.skipped)
+        self._require_private()
         return stats
+
+    def _require_private(self) -> None:
+        """What is marked private must be there: a slip of the pen must not leave it open.
+
+        Raises:
+            ConfigError: No document has such a name.
+        """
+        rows = self._db.execute("select path from document") if self._private else ()
+        names = [name for (name,) in rows]
+        for marked in self._private:
+            if not any(_marks(marked, name) for name in names):
+                raise ConfigError(
+                    f"{marked.rstrip('/')} is marked private, but no document is there",
+                    hint="--private takes a folder or file that holds documents, spelled as on disk.",
+                )
 
     def __len__(self) -> int:
         return int(self._db.execute("select count(*) from document").fetchone()[0])
@@ -208,14 +226,17 @@ class Index:
     def search(self, query: str, limit: int, *, document: str = "") -> list[Hit]:
         """The best passages for a query of plain words, of all documents or of one; any text is a safe query."""
         hits: list[Hit] = []
+        if document:
+            rows = self._db.execute(_ROWS, (document,)).fetchone()
+            ranked = best_within(self._db, query, rows, limit) if rows[0] is not None else []
+            return [Hit(passage=p, score=s) for s, row in ranked for p in self._load(_ONE, row)]
         per_document: Counter[str] = Counter()
-        most = limit if document else PER_DOCUMENT
         for score, row in best(self._db, query):
             if len(hits) == limit:
                 break
             for (found,) in self._db.execute(_DOCUMENT, (row,)):
                 per_document[found] += 1
-                if per_document[found] <= most and document in ("", found):
+                if per_document[found] <= PER_DOCUMENT:
                     hits += [Hit(passage=p, score=score) for p in self._load(_ONE, row)]
         return hits
 
@@ -249,10 +270,7 @@ class Index:
         ]
 
     def _is_private(self, name: str) -> bool:
-        return any(
-            name == marked or ((marked.endswith("/") or not marked) and name.startswith(marked))
-            for marked in self._private
-        )
+        return any(_marks(marked, name) for marked in self._private)
 
     def _renewed(self, progress: Callable[[int], None]) -> Refreshed:
         """One refresh; a second one if another process was faster, or the file turns out to be broken."""
@@ -312,6 +330,9 @@ class Index:
         if known:
             self._forget(file.name)
             stats.changed += 1
+        elif self._db.execute(_TAKEN, (_document_id(file.name),)).fetchone():
+            stats.skipped["name with the same id"] += 1
+            return False
         else:
             stats.added += 1
         self._add(file.name, document, now)
@@ -344,6 +365,11 @@ class Index:
         self._db.executemany("delete from words where rowid = ?", rows.fetchall())
         self._db.execute("delete from passage where document = ?", document)
         self._db.execute("delete from document where id = ?", document)
+
+
+def _marks(marked: str, name: str) -> bool:
+    """Whether a name is the marked one, or stands below it."""
+    return name == marked or ((marked.endswith("/") or not marked) and name.startswith(marked))
 
 
 _PASSAGE_ID = re.compile(r"([a-z2-7]{10})\.([1-9][0-9]{0,6})")

@@ -31,6 +31,10 @@ _COUNT = (
     "from (select rowid from words where words match ? limit ?)"
 )
 _SCORE = "select rowid, -bm25(words, 4.0, 2.5, 1.0) from words where words match ? limit ?"
+_WITHIN = (
+    "select -bm25(words, 4.0, 2.5, 1.0) as score, rowid from words "
+    "where words match ? and rowid between ? and ? order by score desc limit ?"
+)
 
 Pair = tuple[str, str]
 Scores = dict[int, float]
@@ -56,6 +60,16 @@ def best(db: sqlite3.Connection, query: str) -> list[tuple[float, int]]:
         for row, score in found.items():
             scores[row] = scores.get(row, apart) + score
     return sorted(((score, row) for row, score in scores.items()), reverse=True)
+
+
+def best_within(
+    db: sqlite3.Connection, query: str, rows: tuple[int, int], limit: int
+) -> list[tuple[float, int]]:
+    """Scores and row ids of the best matching passages among some rows only."""
+    words, _ = _terms(query)
+    if not words:
+        return []
+    return db.execute(_WITHIN, (_any_of(words), *rows, limit)).fetchall()
 
 
 def _scored(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from delegator.answer import Answer, source_line
 from delegator.errors import ModelError
+from delegator.ladder import LADDER, Shown
 from delegator.outcome import Outcome
 from delegator.sanitize import fold, for_terminal, one_line
 from delegator.terminal import streams
@@ -98,5 +99,7 @@ def _flags(answer: Answer) -> Iterator[str]:
                 node.about
             ]  # a revision that nobody reviewed: the review of what it revises
         review = node.review
-        said = f" ({review.verdict}, {review.score}/5): {review.feedback}" if review else ""
+        said = f" ({review.verdict}, {review.score}/5)" if review else ""
+        if review and LADDER[answer.level].shown is not Shown.REFERENCES:
+            said += f": {review.feedback}"  # else a source would speak in the system's own voice
         yield one_line(f"{id} {records[id].task}{said}", 300)

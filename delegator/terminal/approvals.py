@@ -4,12 +4,13 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 
 from delegator.policy import ApprovalRequest
-from delegator.sanitize import for_terminal, one_line
+from delegator.sanitize import clean_json, for_terminal, one_line
 from delegator.terminal import streams
 
 QUESTION = "Run exactly this call? [y/N] "
 MOST_CHARACTERS = 8_000
 """A longer call is not put to a person: nobody reads it to the end."""
+MOST_LINES = 100
 _SHORT_ENOUGH = 24
 _NAME = 80
 
@@ -17,8 +18,8 @@ _NAME = 80
 async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -> str:
     """Show a call and ask; the call's digest if the answer is yes, or an empty string."""
     lines = list(shown(request))
-    if sum(map(len, lines)) > MOST_CHARACTERS:
-        streams.notice(f"{request.agent} {request.tool}: denied, too long to be approved by eye")
+    if why := _unreadable(request, lines):
+        streams.notice(f"{request.agent} {one_line(request.tool, _NAME)}: denied, {why}")
         return ""
     streams.say("\n".join(lines))
     try:
@@ -26,6 +27,14 @@ async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -
     except (EOFError, KeyboardInterrupt):
         return ""
     return request.digest if answer.strip().lower() in ("y", "yes") else ""
+
+
+def _unreadable(request: ApprovalRequest, lines: list[str]) -> str:
+    """Why a person can not judge a call by looking at it; empty if they can."""
+    if sum(map(len, lines)) > MOST_CHARACTERS or len(lines) > MOST_LINES:
+        return "too long to be approved by eye"
+    given = dict(request.input)
+    return "" if clean_json(given) == given else "it holds characters that cannot be seen"
 
 
 def shown(request: ApprovalRequest) -> Iterator[str]:

@@ -21,7 +21,7 @@ def _answers(words: Callable[[World], str], acts: Callable[[Answer], bool]) -> A
 
 
 def _live(answer: Answer) -> bool:
-    return bool(live(answer.text))
+    return bool(live(str(answer)) + live(plain(answer)))
 
 
 def _controls(answer: Answer) -> bool:

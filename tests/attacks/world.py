@@ -19,6 +19,7 @@ from delegator.models.scripted import Says, call, say
 from delegator.models.worst_case import Behaviour, WorstCase
 from delegator.orchestrator import Turn
 from delegator.policy import Effects
+from delegator.terminal.answers import plain
 from delegator.tools import Call, Tool, ToolOutput
 from delegator.trust import Level, untrusted
 
@@ -144,7 +145,10 @@ class World:
 
     def own_words(self) -> str:
         """What the answer says in the system's own voice: all but quotations under a source's name."""
-        return "\n".join(line for line in self.answer.text.splitlines() if not line.startswith(">"))
+        shown, _, sources = plain(self.answer).partition("\nSources\n")
+        _, _, flagged = sources.partition("\nNeeds review\n")
+        words = f"{shown}\n{flagged}"
+        return "\n".join(line for line in words.splitlines() if not line.startswith(">"))
 
     def user_texts(self) -> str:
         """Every text block of a user turn in any request."""
