@@ -69,8 +69,7 @@ class Delegations:
             record, brief = self._prepare(agent, call)
             record.planned_review = self._open()
             self.records.keep(record)
-            await self._run(record, brief, self._reading(record, call))
-            return self._output([record])
+            return self._output(await self._worked([record], [brief], call))
 
         return Tool(
             name=DELEGATE + agent.name.replace("-", "_"),
@@ -99,6 +98,8 @@ class Delegations:
                 "items": id,
                 "description": _MATERIAL,
             }
+        if not rung.fixed_plan and self._reviewer is not None:
+            fields["reviewed"] = {"type": "boolean", "description": _REVIEWED}
         if not rung.fixed_plan:
             fields["revises"] = {**id, "description": _REVISES}
         return _closed(fields, "task")
@@ -146,14 +147,62 @@ class Delegations:
             )
             self.records.keep(record)
             records.append(record)
-        async with asyncio.TaskGroup() as group:
-            for record in records:
-                group.create_task(self._run(record, brief, self._reading(record, call)))
+        done = await self._worked(records, [brief] * len(records), call)
         label = call.label
         if not records:
             self.budget.open_delegation()
             label &= self._nothing_to_read(self.records.new(agent, task), call.label)
-        return self._output(records, label)
+        return self._output(done, label)
+
+    async def _worked(
+        self, records: list[Delegation], briefs: list[Brief], call: Call
+    ) -> list[Delegation]:
+        """Run some delegations at the same time; each goes through its own reviews, so a slow one holds up no other."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._one(record, brief, call))
+                for record, brief in zip(records, briefs, strict=True)
+            ]
+        return [task.result() for task in tasks]
+
+    async def _one(self, record: Delegation, brief: Brief, call: Call) -> Delegation:
+        """Run one delegation; if that was asked for, have it reviewed, and revised while it is low. The newest version."""
+        await self._run(record, brief, self._reading(record, call))
+        while call.input.get("reviewed") and record.usable and self._reviewer is not None:
+            if not await self._added(*self._review_of(record, self._reviewer)):
+                break
+            again = record.review is not None and record.review.verdict == "revise"
+            if not again or record.revision >= MAX_REVISIONS:
+                break
+            revision = self.records.new(record.agent, record.task)
+            revised = self._revision(revision, record, call.label)
+            if not await self._added(revision, revised, self._reading(revision, call)):
+                break
+            if not revision.usable:
+                break
+            record = revision
+        return record
+
+    async def _added(self, record: Delegation, brief: Brief, begun: Begun | None = None) -> bool:
+        """Run one more delegation, if there may be one."""
+        try:
+            self.budget.open_delegation()
+        except LimitExceeded as error:
+            self._tell(Noticed(text=f"{record.task} was left out: {error}"))
+            return False
+        self.records.keep(record)
+        await self._run(record, brief, begun)
+        return True
+
+    def _revision(self, record: Delegation, old: Delegation, label: Label) -> Brief:
+        """Make `record` a revision of `old`; its brief."""
+        record.about, record.about_ref, record.revision = old.id, old.ref, old.revision + 1
+        record.source, record.place = old.source, old.place
+        record.attested = _attested(old)
+        review = old.review.to_json() if old.review else None
+        material = ({"earlier_finding": self._finding(old), "review": review},)
+        subjects = [old, *([self.records.by_id[old.review.by]] if old.review else [])]
+        return _brief(record.task, label, material, subjects)
 
     def _nothing_to_read(self, record: Delegation, label: Label) -> Label:
         """On record too: a task for which the search words found no document, which is what their authors decided."""
@@ -259,15 +308,9 @@ class Delegations:
         if ref := given.get("revises"):
             old = self.records.finding(ref)
             self._allow_revision(old, agent)
-            record.about, record.about_ref, record.revision = old.id, old.ref, old.revision + 1
-            record.source, record.place = old.source, old.place
             self._allow_reading(old, call)
-            record.attested = _attested(old)
-            review = old.review.to_json() if old.review else None
-            material += ({"earlier_finding": self._finding(old), "review": review},)
-            subjects.append(old)
-            if old.review:
-                subjects.append(self.records.by_id[old.review.by])
+            revised = self._revision(record, old, call.label)
+            return record, _joined(revised, _brief(record.task, call.label, material, subjects))
         return record, _brief(record.task, call.label, material, subjects)
 
     def _review_of(self, subject: Delegation, agent: Agent) -> tuple[Delegation, Brief]:
@@ -328,7 +371,7 @@ class Delegations:
             verdict=value["verdict"],
             feedback=value.get("feedback", ""),
         )
-        subject.review, subject.review_failed = review, ""
+        subject.review, subject.review_failed, subject.reviewed = review, "", record.worth()
         return review
 
 
@@ -378,6 +421,20 @@ def _brief(
     return Brief(task=task, label=label, material=material, material_label=joined)
 
 
+def _joined(one: Brief, other: Brief) -> Brief:
+    """A brief with the material of both."""
+    label = one.label & other.label
+    material_label = label
+    for more in (one.material_label, other.material_label):
+        material_label = material_label & more if more is not None else material_label
+    return Brief(
+        task=one.task,
+        label=label,
+        material=(*other.material, *one.material),
+        material_label=material_label,
+    )
+
+
 _TASK: dict[str, Any] = {
     "type": "string",
     "minLength": 1,
@@ -391,6 +448,7 @@ _QUERIES: dict[str, Any] = {
     "description": "Search words by which documents are chosen, a few telling words each. Usually two or three.",
 }
 _MATERIAL = "Findings that the subagent is to be given. Usually left out."
+_REVIEWED = "Have the finding reviewed, and improved while it is weak, before it comes back."
 _REVISES = "Only to improve an earlier finding: its id."
 
 

@@ -7,11 +7,11 @@ path leads to an `Ended` with one of the closed set of outcomes, and every tool 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from delegator.budget import Budget, Price, Worst
+from delegator.budget import Budget, Price, Usage, Worst
 from delegator.calls import Calls, Output, Surroundings
 from delegator.errors import (
     DelegatorError,
@@ -29,16 +29,18 @@ from delegator.events import (
     TextStreamed,
 )
 from delegator.messages import Block, Message, Speaker, Stop, Text, ToolUse, text_of
-from delegator.model import Begun, Reply, Request, Retrying, TextDelta, ToolUseReady
+from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextDelta, ToolUseReady
 from delegator.outcome import Outcome, Receipt, Watch
 from delegator.sizing import PromptSize
 from delegator.tools import Tool
 from delegator.trust import OPERATOR, Label
 
 DEFAULT_REPLY_TOKENS = 4_000
-FINAL_REPLY = 1_500
+FINAL_REPLY = 600
 """Output tokens that are kept back for a last turn."""
-RESULT_ALLOWANCE = 2_500
+COUNT_MARGIN = 1.02
+"""How far a server's count of a prompt may be off."""
+RESULT_ALLOWANCE = 800
 """Tokens that are kept back for a result that is still to come."""
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
 """After these, results of tools can not be sent any more."""
@@ -199,25 +201,14 @@ class Loop:
     async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
         """One model call, checked by the guard and paid from the budget."""
         role, emit = self.role, self.around.emit
-        worst = self._worst()
+        worst = await self._worst(n)
         last = n > 1 and self._landing(worst)
         landing = self._lander if last else None
         async with role.budget.model_call(
             worst, landing=landing, priority=role.priority
         ) as reservation:
-            request = Request(
-                key=f"{role.id}/{n}",
-                agent=role.name,
-                model=role.model,
-                system=role.system,
-                messages=tuple(self.messages),
-                tools=tuple(tool.spec for tool in role.tools.values()),
-                max_tokens=reservation.reply_tokens,
-                last=last or (n > 1 and role.budget.calls_left == 0),
-                final_tool=role.final_tool,
-                run=self.around.emit.run,
-                priority=role.priority,
-            )
+            last = last or (n > 1 and role.budget.calls_left == 0)
+            request = self._request(n, reservation.reply_tokens, last=last)
             self.around.guard(request)
             emit(role.id, ModelCallStarted(n=n))
             self.watch.model_calls += 1
@@ -245,12 +236,36 @@ class Loop:
         emit(role.id, ModelCallFinished(n=n, stop=_stop(reply), usage=reply.usage, seconds=seconds))
         return reply
 
-    def _worst(self) -> Worst:
-        """What the next call may use at worst."""
+    def _request(self, n: int, reply_tokens: int, *, last: bool = False) -> Request:
         role = self.role
+        return Request(
+            key=f"{role.id}/{n}",
+            agent=role.name,
+            model=role.model,
+            system=role.system,
+            messages=tuple(self.messages),
+            tools=tuple(tool.spec for tool in role.tools.values()),
+            max_tokens=reply_tokens,
+            last=last,
+            final_tool=role.final_tool,
+            run=self.around.emit.run,
+            priority=role.priority,
+        )
+
+    async def _worst(self, n: int) -> Worst:
+        """What the next call may use at worst. Where the bound by bytes does not fit, the server is asked for its count."""
+        role, model = self.role, self.around.model
         wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
         bound = self._size.bound(self.messages) if self.around.counts else 0
-        return Worst(input_tokens=bound, reply_tokens=wanted, price=role.price)
+        worst = Worst(input_tokens=bound, reply_tokens=wanted, price=role.price)
+        if bound and isinstance(model, CountsTokens) and not role.budget.affords(worst):
+            request = self._request(n, wanted)
+            self.around.guard(request)
+            counted = await model.count_tokens(request)
+            if counted is not None:
+                exact = int(counted * COUNT_MARGIN) + 1
+                return replace(worst, input_tokens=min(bound, exact))
+        return worst
 
     @property
     def _lander(self) -> Budget:
@@ -266,10 +281,9 @@ class Loop:
         """Keep enough for a last turn, after so many results that are still to come."""
         if not self.around.counts:
             return
-        final = self._size.guess(self.messages) + calls * RESULT_ALLOWANCE + FINAL_REPLY
-        price = self.role.price
-        nano = price.worst_input(final) + FINAL_REPLY * price.worst_output(final) if price else 0
-        self._lander.keep(final, nano)
+        prompt = self._size.guess(self.messages) + calls * RESULT_ALLOWANCE
+        final = Usage(input_tokens=prompt, output_tokens=FINAL_REPLY)
+        self._lander.keep(final.total, self.role.price.cost(final) if self.role.price else 0)
 
     def _settle(self, reply: Reply, outputs: list[Output]) -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""

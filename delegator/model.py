@@ -5,7 +5,7 @@ A provider implements `Model` and nothing else; the guard stands before it, so n
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from delegator.budget import Usage
 from delegator.envelope import Fence
@@ -96,6 +96,14 @@ class Model(Protocol):
         Raises:
             ModelError: The call failed.
         """
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A model that can say how large a prompt is before it is sent."""
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """Tokens of a request's prompt, by the server's own count; `None` if it can not say."""
 
 
 @dataclass(slots=True, kw_only=True)

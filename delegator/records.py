@@ -74,6 +74,8 @@ class Delegation:
     planned_review: bool = False
     """Whether code has it reviewed: its place among the delegations is taken already."""
     review: Verdict | None = None
+    reviewed: Label = OPERATOR
+    """What its review is worth."""
     review_failed: str = ""
     """The newest review of it, if that came to nothing: no verdict is no acceptance."""
     revised_by: str = ""

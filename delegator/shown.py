@@ -25,7 +25,7 @@ _WITHHELD = "the report claims work that was not seen; it is withheld"
 def output(records: Sequence[Delegation], shown: Shown, label: Label = OPERATOR) -> ToolOutput:
     """The result of a `delegate_to_*` call whose arguments are worth `label`."""
     for record in records:
-        label &= record.worth() & record.label
+        label &= record.worth() & record.label & record.reviewed
     if shown is Shown.REFERENCES:
         data = _references(records)
         return ToolOutput(data=data, label=label)
@@ -55,6 +55,8 @@ def _report(record: Delegation, claimed: Callable[[Delegation], object]) -> dict
         return {**data, "problem": _WITHHELD}
     if said := claimed(record):
         data["claimed"] = said
+    if record.review:
+        data["review"] = record.review.to_json()
     if record.problem:
         data["problem"] = record.problem
     return data
@@ -92,7 +94,8 @@ def _sealed(record: Delegation) -> dict[str, Any]:
     value = record.report.value if record.usable and record.report else {}
     named = few_bits(record.agent)
     typed = {name: value[name] for name in named if name in value}
-    return {"status": _status(record), **typed}
+    accepted = {"accepted": not record.review.low} if record.review else {}
+    return {"status": _status(record), **typed, **accepted}
 
 
 def _status(record: Delegation) -> str:
@@ -117,7 +120,8 @@ def _small(sub: object) -> bool:
 
 def sealed_schema(agent: Agent, *, sources: int) -> dict[str, Any]:
     """The schema of what a sealed result says beyond references: its value count bounds what can pass."""
-    fields = {"status": {"enum": [FOUND, NOTHING, FAILED]}, **few_bits(agent)}
+    review = {} if agent.reviews else {"accepted": {"type": "boolean"}}
+    fields = {"status": {"enum": [FOUND, NOTHING, FAILED]}, **few_bits(agent), **review}
     one = {
         "type": "object",
         "properties": fields,

@@ -17,6 +17,7 @@ PROMISES: dict[str, str] = {
     "ladder": "What a level guarantees holds for a model that obeys everything; success sets shrink with every level.",
     "policy": "From guarded up no effect outside rests on untrusted text, and nothing private leaves, but by approval.",
     "B1": "A call starts only if the ceilings of its agent and of every ancestor leave room.",
+    "pace": "Rate limits are shared: one governor paces all agents, and a spend limit is final.",
     "B3": "Running out gives a partial answer that says so, not nothing.",
     "W1": "Every handoff is checked against a closed schema, repaired at most once, then contract_failed.",
     "W3": "Cancelling a run cancels the whole tree and keeps what is finished.",

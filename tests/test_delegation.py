@@ -1,16 +1,22 @@
 """Delegations: references resolved by code, bounded revisions, verdicts that flag and open nothing."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import delegator
+from delegator.answer import Answer
 from delegator.budget import Limits
-from delegator.models.scripted import Scripted, Step, call, calls, results, say
+from delegator.events import DelegationFinished
+from delegator.knowledge import Index
+from delegator.models.scripted import Says, Scripted, Step, call, calls, results, say
+from delegator.orchestrator import Run, Setup
 from delegator.outcome import Outcome
 from requirements import requirement
 from scripts import (
+    ACCEPT,
     REVISE,
     ask,
     critic,
@@ -259,3 +265,81 @@ def test_waiting_for_ones_turn_does_not_use_up_ones_time(docs: Path) -> None:
     answer, _ = ask(model, docs, agents=[hasty], limits=Limits(parallel=1))
     assert [d.outcome for d in answer.delegations] == [Outcome.COMPLETE] * 3
     assert not any(request.last for request in model.shown("D3")[:1])
+
+
+def reviewed(*tasks: str) -> Says:
+    given = [("delegate_to_researcher", {"task": task, "reviewed": True}) for task in tasks]
+    return calls(*given)
+
+
+@requirement("parallel")
+def test_a_reviewed_finding_goes_through_its_reviews_while_a_slow_one_is_still_being_found(
+    docs: Path,
+) -> None:
+    async def asked() -> tuple[Answer, list[str]]:
+        model = Scripted(
+            {
+                "orchestrator": [reviewed("quick", "slow"), say("Done [11][21].")],
+                "D1": researcher(),
+                "D2": [replace(search(), delay=0.5), finds()],
+                "critic": lambda _r: call("submit_report", **ACCEPT),
+            }
+        )
+        index = Index(None, [docs])
+        index.refresh()
+        async with Run("What is BM25?", Setup(model=model, library=index)) as run:
+            whats = [event.what async for event in run]
+            order = [what.id for what in whats if isinstance(what, DelegationFinished)]
+            return await run.answer(), order
+
+    answer, order = asyncio.run(asked())
+    assert order == ["D1", "D3", "D2", "D4"]
+    assert [d.review.by for d in answer.delegations[:2] if d.review] == ["D3", "D4"]
+
+
+def test_a_reviewed_finding_that_is_weak_comes_back_improved(docs: Path) -> None:
+    verdicts = [REVISE, ACCEPT]
+    model = Scripted(
+        {
+            "orchestrator": [reviewed("What is BM25?"), say("Done [31].")],
+            "D1": researcher(),
+            "D3": researcher(text="Better."),
+            "critic": lambda _r: call("submit_report", **verdicts.pop(0)),
+        }
+    )
+    answer, _ = ask(model, docs)
+    (data,) = results(model.shown("orchestrator")[1])
+    assert data["finding_id"] == "D3"
+    assert data["claimed"]["claims"][0]["text"] == "Better."
+    assert data["review"]["verdict"] == "accept"
+    assert [(d.id, d.agent.name, d.about) for d in answer.delegations] == [
+        ("D1", "researcher", ""),
+        ("D2", "critic", "D1"),
+        ("D3", "researcher", "D1"),
+        ("D4", "critic", "D3"),
+    ]
+    assert answer.flagged == ()
+
+
+def test_a_reviewed_finding_is_revised_twice_at_most_and_then_flagged(docs: Path) -> None:
+    model = Scripted(
+        {
+            "orchestrator": [reviewed("What is BM25?"), say("Done.")],
+            "researcher": lambda r: (
+                finds()(r) if any("hits" in d for d in results(r)) else search()
+            ),
+            "critic": lambda _r: call("submit_report", **REVISE),
+        }
+    )
+    answer, _ = ask(model, docs)
+    assert [d.revision for d in answer.delegations if not d.agent.reviews] == [0, 1, 2]
+    assert answer.flagged == ("D5",)
+
+
+def test_reviews_stop_where_no_further_delegation_is_allowed(docs: Path) -> None:
+    model = Scripted(
+        {"orchestrator": [reviewed("What is BM25?"), say("Done [11].")], "researcher": researcher()}
+    )
+    answer, events = ask(model, docs, limits=Limits(delegations=1))
+    assert [d.id for d in answer.delegations] == ["D1"]
+    assert any("left out" in getattr(event.what, "text", "") for event in events)

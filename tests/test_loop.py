@@ -233,7 +233,7 @@ def test_the_runs_token_ceiling_stops_every_agent(docs: Path) -> None:
 
 def test_the_reply_limit_shrinks_to_what_is_left(docs: Path) -> None:
     model = one_delegation(researcher())
-    ask(model, docs, limits=Limits(tokens=16_000))
+    ask(model, docs, limits=Limits(tokens=14_000))
     assert SMALLEST_REPLY < model.requests[0].max_tokens < 8_000
 
 

@@ -30,6 +30,8 @@ DEFAULT_MODEL = "claude-sonnet-5-5"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
 """The longest silence between two bytes. A run's own deadline usually ends it sooner."""
+COUNT_SECONDS = 20.0
+"""How long the count of a prompt may take."""
 DRAIN_SECONDS = 1.0
 """How long the end of the body may take after the end of the message."""
 _TIMEOUT = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
@@ -107,6 +109,18 @@ class Claude:
                 fault = error.fault
             yield Retrying(fault=fault, seconds=pause)
             await asyncio.sleep(pause)
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """Tokens of a request's prompt, by the server's count; `None` from a server that can not say."""
+        body = self._body(request)
+        wanted = {
+            name: body[name] for name in ("model", "system", "messages", "tools") if name in body
+        }
+        try:
+            counted = await self._client.messages.count_tokens(**wanted, timeout=COUNT_SECONDS)
+        except (anthropic.AnthropicError, httpx2.HTTPError, TypeError, ValueError):
+            return None
+        return counted.input_tokens if isinstance(counted.input_tokens, int) else None
 
     async def _attempt(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
         """One request, and what comes back.
