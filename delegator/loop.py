@@ -33,6 +33,7 @@ from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextD
 from delegator.outcome import Outcome, Receipt, Watch
 from delegator.sizing import PromptSize
 from delegator.tools import Tool
+from delegator.trimming import trimmed
 from delegator.trust import OPERATOR, Label
 
 DEFAULT_REPLY_TOKENS = 4_000
@@ -68,6 +69,8 @@ class Role:
     """What its model's tokens cost, if that is known."""
     priority: int = 0
     """Who is served first where calls have to wait; lower goes first."""
+    context_tokens: int | None = None
+    """About how long its prompt may grow before old results give way to references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +204,7 @@ class Loop:
     async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
         """One model call, checked by the guard and paid from the budget."""
         role, emit = self.role, self.around.emit
+        self._shorten()
         worst = await self._worst(n)
         last = n > 1 and self._landing(worst)
         landing = self._lander if last else None
@@ -251,6 +255,13 @@ class Loop:
             run=self.around.emit.run,
             priority=role.priority,
         )
+
+    def _shorten(self) -> None:
+        """Where the transcript has grown too long, older results give way to references."""
+        most = self.role.context_tokens
+        if most is not None and self._size.length(self.messages) > most:
+            self.messages = trimmed(self.messages, self.around.fence)
+            self._size.forget()
 
     async def _worst(self, n: int) -> Worst:
         """What the next call may use at worst. Where the bound by bytes does not fit, the server is asked for its count."""

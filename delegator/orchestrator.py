@@ -31,6 +31,8 @@ from delegator.subagent import Staff, handed, system_of
 from delegator.tools import Call, Tool, ToolOutput
 from delegator.trust import USER, Label, Level
 
+CONTEXT_TOKENS = 100_000
+"""About how long the orchestrator's prompt may grow."""
 MAX_TURNS = 8
 """Earlier questions and answers that a new question is shown."""
 MAX_TURN_CHARACTERS = 2_000
@@ -224,6 +226,7 @@ class Run:
             budget=self._budget.child("orchestrator", limits),
             model=agent.model,
             lands_with=self._budget,
+            context_tokens=CONTEXT_TOKENS,
             price=self._staff.around.price(agent.model),
         )
         return Loop(role, opening, self._conclude, self._staff.around)

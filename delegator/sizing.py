@@ -26,13 +26,25 @@ class PromptSize:
             _size(tool.description) + _size(json.dumps(dict(tool.input_schema))) + BLOCK_OVERHEAD
             for tool in tools
         )
-        self._unmeasured = _size(system) + described + BLOCK_OVERHEAD
+        self._fixed = _size(system) + described + BLOCK_OVERHEAD
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing of this transcript was counted: it is not the one that a server has seen."""
+        self._unmeasured = self._fixed
         """Bytes of what no server has counted yet, but for messages."""
         self._measured = 0
         """Tokens that a server has counted, its reply included."""
         self._messages = 0
         """How many messages that covers."""
         self._overhead = TOOLS_OVERHEAD
+        self._weighed, self._bytes = 0, self._fixed
+
+    def length(self, messages: list[Message]) -> int:
+        """About how many tokens a transcript has by its bytes alone, whatever a server says; it may only have grown."""
+        self._bytes += sum(_block(b) for m in messages[self._weighed :] for b in m.content)
+        self._weighed = len(messages)
+        return int(self._bytes / BYTES_PER_TOKEN)
 
     def bound(self, messages: list[Message]) -> int:
         """Tokens that a prompt of these messages can not pass."""
