@@ -11,23 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delegator.agents import Agent
+from delegator.briefs import MAX_QUERY_CHARACTERS, Briefs, brief_of, input_schema, joined
 from delegator.budget import Budget
 from delegator.errors import ConfigError, LimitExceeded, ToolRejected
 from delegator.events import Decided, DelegationFinished, DelegationStarted, Happening, Noticed
 from delegator.handoff import DELEGATE, Brief
 from delegator.knowledge import OneDocument, Passage
-from delegator.outcome import Outcome, SourceSeen, Watch
+from delegator.outcome import Outcome, Watch
 from delegator.policy import Denied, Effects, decide
 from delegator.records import Delegation, Records, Verdict
-from delegator.shown import MAX_SOURCES, finding, output
+from delegator.shown import MAX_SOURCES, output
 from delegator.subagent import Begun, Result, Staff
 from delegator.tools import Call, Tool, ToolOutput, passages_output, search_tool
 from delegator.trust import OPERATOR, Label, untrusted
 
 MAX_REVISIONS = 2
 """How often one finding may be sent back."""
-MAX_TASK_CHARACTERS = 4_000
-MAX_QUERY_CHARACTERS = 400
 _HITS = 8
 _SEARCH = "search"
 
@@ -40,12 +39,15 @@ class Delegations:
     budget: Budget
     parallel: int
     records: Records = field(init=False)
+    _briefs: Briefs = field(init=False)
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         """Bound how many subagents run at once."""
         self._room = asyncio.Semaphore(self.parallel)
-        self.records = Records(random=self.staff.around.rung.one_source_each)
+        rung = self.staff.around.rung
+        self.records = Records(random=rung.one_source_each)
+        self._briefs = Briefs(self.records, self.staff.library, rung.shown)
 
     def tools(self) -> dict[str, Tool]:
         """One `delegate_to_<agent>` for each agent; with a fixed plan, reviews are no choice of the orchestrator's."""
@@ -74,35 +76,17 @@ class Delegations:
         return Tool(
             name=DELEGATE + agent.name.replace("-", "_"),
             description=agent.description,
-            input_schema=self._input_schema(agent),
+            input_schema=input_schema(
+                agent,
+                self.staff.around.rung,
+                self.records.pattern,
+                splits=self._splits(agent),
+                reviewed=self._reviewer is not None,
+            ),
             run=run,
             seconds=None,
             effects=Effects(delegates=True),
         )
-
-    def _input_schema(self, agent: Agent) -> dict[str, Any]:
-        """What the orchestrator may say: a task and references, or the reference of what is to be reviewed."""
-        rung = self.staff.around.rung
-        id = {"type": "string", "pattern": self.records.pattern}
-        if agent.reviews:
-            return _closed(
-                {"finding_id": {**id, "description": "The finding to be reviewed."}}, "finding_id"
-            )
-        fields = {"task": _TASK}
-        if self._splits(agent):
-            fields["queries"] = _QUERIES
-        elif not rung.fixed_plan:
-            fields["material"] = {
-                "type": "array",
-                "maxItems": 8,
-                "items": id,
-                "description": _MATERIAL,
-            }
-        if not rung.fixed_plan and self._reviewer is not None:
-            fields["reviewed"] = {"type": "boolean", "description": _REVIEWED}
-        if not rung.fixed_plan:
-            fields["revises"] = {**id, "description": _REVISES}
-        return _closed(fields, "task")
 
     def _splits(self, agent: Agent) -> bool:
         """Whether this agent is held to one document, and a task is split over several of them."""
@@ -169,13 +153,13 @@ class Delegations:
         """Run one delegation; if that was asked for, have it reviewed, and revised while it is low. The newest version."""
         await self._run(record, brief, self._reading(record, call))
         while call.input.get("reviewed") and record.usable and self._reviewer is not None:
-            if not await self._added(*self._review_of(record, self._reviewer)):
+            if not await self._added(*self._briefs.review_of(record, self._reviewer)):
                 break
             again = record.review is not None and record.review.verdict == "revise"
             if not again or record.revision >= MAX_REVISIONS:
                 break
             revision = self.records.new(record.agent, record.task)
-            revised = self._revision(revision, record, call.label)
+            revised = self._briefs.revision(revision, record, call.label)
             if not await self._added(revision, revised, self._reading(revision, call)):
                 break
             if not revision.usable:
@@ -193,16 +177,6 @@ class Delegations:
         self.records.keep(record)
         await self._run(record, brief, begun)
         return True
-
-    def _revision(self, record: Delegation, old: Delegation, label: Label) -> Brief:
-        """Make `record` a revision of `old`; its brief."""
-        record.about, record.about_ref, record.revision = old.id, old.ref, old.revision + 1
-        record.source, record.place = old.source, old.place
-        record.attested = _attested(old)
-        review = old.review.to_json() if old.review else None
-        material = ({"earlier_finding": self._finding(old), "review": review},)
-        subjects = [old, *([self.records.by_id[old.review.by]] if old.review else [])]
-        return _brief(record.task, label, material, subjects)
 
     def _nothing_to_read(self, record: Delegation, label: Label) -> Label:
         """On record too: a task for which the search words found no document, which is what their authors decided."""
@@ -279,7 +253,7 @@ class Delegations:
             verdict = self._file(record, result)
         self._tell(_finished(record, result, verdict))
         if record.planned_review and self._reviewer and record.verified:
-            review, of = self._review_of(record, self._reviewer)
+            review, of = self._briefs.review_of(record, self._reviewer)
             self.records.keep(review)
             await self._run(review, of)
 
@@ -296,33 +270,22 @@ class Delegations:
             ToolRejected: A reference names nothing that can be used so.
         """
         if agent.reviews:
-            return self._review_of(self.records.finding(call.input["finding_id"]), agent)
+            return self._briefs.review_of(self.records.finding(call.input["finding_id"]), agent)
         record = self.records.new(agent, call.input["task"])
         given = (
             call.input if self.records.usable() else {}
         )  # weak models name findings before there are any
         subjects = [self.records.finding(ref) for ref in given.get("material", ())]
         material: tuple[Mapping[str, Any], ...] = tuple(
-            {"finding_id": s.ref, "finding": self._finding(s)} for s in subjects
+            {"finding_id": s.ref, "finding": self._briefs.finding(s)} for s in subjects
         )
         if ref := given.get("revises"):
             old = self.records.finding(ref)
             self._allow_revision(old, agent)
             self._allow_reading(old, call)
-            revised = self._revision(record, old, call.label)
-            return record, _joined(revised, _brief(record.task, call.label, material, subjects))
-        return record, _brief(record.task, call.label, material, subjects)
-
-    def _review_of(self, subject: Delegation, agent: Agent) -> tuple[Delegation, Brief]:
-        record = self.records.new(
-            agent, f"Review {subject.id}", about=subject.id, about_ref=subject.ref
-        )
-        material = (self._evidence(subject),)
-        task = "Review the finding in your brief against its evidence."
-        return record, _brief(task, OPERATOR, material, [subject])
-
-    def _finding(self, subject: Delegation) -> dict[str, Any]:
-        return finding(subject, self.staff.around.rung.shown)
+            revised = self._briefs.revision(record, old, call.label)
+            return record, joined(revised, brief_of(record.task, call.label, material, subjects))
+        return record, brief_of(record.task, call.label, material, subjects)
 
     def _allow_reading(self, old: Delegation, call: Call) -> None:
         """A private source is opened again only for who has read nothing but words of people."""
@@ -341,15 +304,6 @@ class Delegations:
             raise ToolRejected(f"this finding is revised already, as {by}")
         if old.revision + old.failed_revisions >= MAX_REVISIONS:
             raise ToolRejected(f"revised {MAX_REVISIONS} times already; use what there is")
-
-    def _evidence(self, subject: Delegation) -> dict[str, Any]:
-        """A finding with the passages it names: the evidence itself, not a retelling."""
-        library, evidence = self.staff.library, []
-        for n, claim in enumerate(subject.claims, 1):
-            passage = library.passage(claim.source) if library and claim.place else None
-            entry = {"claim": n, "verified": claim.verified, "place": claim.place}
-            evidence.append({**entry, "passage": passage.text if passage else ""})
-        return {"task": subject.task, "finding": self._finding(subject), "evidence": evidence}
 
     def _file(self, record: Delegation, result: Result) -> Verdict | None:
         """Keep what came back; the verdict, if it was a review."""
@@ -381,13 +335,6 @@ def reads_documents_only(agent: Agent) -> bool:
     return agent.cites and _SEARCH in tools and tools <= {_SEARCH, "read"}
 
 
-def _attested(old: Delegation) -> dict[str, SourceSeen]:
-    """The sources behind the verified claims of a finding."""
-    kept = {claim.source for claim in old.claims if claim.verified}
-    seen = old.receipt.sources if old.receipt else ()
-    return {**old.attested, **{s.id: s for s in seen if s.id in kept}}
-
-
 def _started(record: Delegation, label: Label) -> DelegationStarted:
     return DelegationStarted(
         id=record.id,
@@ -407,55 +354,3 @@ def _finished(record: Delegation, result: Result, verdict: Verdict | None) -> De
         verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
         label=record.worth(),
     )
-
-
-def _brief(
-    task: str,
-    label: Label,
-    material: tuple[Mapping[str, Any], ...],
-    subjects: list[Delegation],
-) -> Brief:
-    joined: Label | None = None
-    for subject in subjects:
-        joined = subject.worth() if joined is None else joined & subject.worth()
-    return Brief(task=task, label=label, material=material, material_label=joined)
-
-
-def _joined(one: Brief, other: Brief) -> Brief:
-    """A brief with the material of both."""
-    label = one.label & other.label
-    material_label = label
-    for more in (one.material_label, other.material_label):
-        material_label = material_label & more if more is not None else material_label
-    return Brief(
-        task=one.task,
-        label=label,
-        material=(*other.material, *one.material),
-        material_label=material_label,
-    )
-
-
-_TASK: dict[str, Any] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_TASK_CHARACTERS,
-    "description": "What to find out, complete in itself: the subagent sees nothing else.",
-}
-_QUERIES: dict[str, Any] = {
-    "type": "array",
-    "maxItems": 4,
-    "items": {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARACTERS},
-    "description": "Search words by which documents are chosen, a few telling words each. Usually two or three.",
-}
-_MATERIAL = "Findings that the subagent is to be given. Usually left out."
-_REVIEWED = "Have the finding reviewed, and improved while it is weak, before it comes back."
-_REVISES = "Only to improve an earlier finding: its id."
-
-
-def _closed(fields: Mapping[str, Any], *required: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(fields),
-        "required": list(required),
-        "additionalProperties": False,
-    }

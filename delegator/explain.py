@@ -13,9 +13,10 @@ from typing import Any
 
 from delegator.agents import AGENT_LIMITS, Agent, shipped
 from delegator.api import Settings, staffed
+from delegator.briefs import MAX_TASK_CHARACTERS
 from delegator.budget import RUN_LIMITS
 from delegator.capacity import bits, text
-from delegator.delegation import MAX_TASK_CHARACTERS, reads_documents_only
+from delegator.delegation import reads_documents_only
 from delegator.ladder import LADDER, Encoding, Rung, Shown
 from delegator.orchestrator import MAX_TURN_CHARACTERS, MAX_TURNS
 from delegator.policy import Effects

@@ -268,7 +268,7 @@ def test_a_call_waits_until_a_sibling_gives_back_what_it_does_not_use() -> None:
             group.create_task(one("critic", 1, 0))
             group.create_task(one("orchestrator", 0, 0))
 
-    asyncio.run(all_of_them())
+    asyncio.run(asyncio.wait_for(all_of_them(), 20))
     assert order == ["first", "orchestrator", "critic", "researcher"]
     assert run.spent == Usage(input_tokens=400, output_tokens=200)
 
@@ -287,7 +287,7 @@ def test_who_waits_for_room_that_never_comes_is_refused() -> None:
         with pytest.raises(LimitExceeded):
             await late
 
-    asyncio.run(both())
+    asyncio.run(asyncio.wait_for(both(), 20))
 
 
 async def _opened(budget: Budget, worst: Worst) -> None:
@@ -307,7 +307,7 @@ def test_who_stops_waiting_leaves_nothing_behind() -> None:
             await asyncio.wait([late])
         assert (run.held_tokens, run.model_calls) == (0, 1)
 
-    asyncio.run(cancelled())
+    asyncio.run(asyncio.wait_for(cancelled(), 20))
 
 
 @requirement("B3")

@@ -1,6 +1,7 @@
 """The loop, driven through whole runs: every path ends in an outcome, every call gets a result."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from delegator.budget import SMALLEST_REPLY, Limits, Usage
 from delegator.envelope import unseal
 from delegator.errors import Fault
 from delegator.messages import Stop, ToolResult, ToolUse
-from delegator.model import Request
+from delegator.model import Begun, ModelEvent, Request
 from delegator.models.scripted import Says, Scripted, call, calls, fail, results, say
 from delegator.outcome import Outcome
 from delegator.tools import tool
@@ -348,3 +349,16 @@ def test_a_malformed_report_in_the_last_call_still_leaves_its_good_part(docs: Pa
     assert record.outcome is Outcome.CONTRACT_FAILED
     assert record.report is not None
     assert record.report.value == {"answer": "Half."}
+
+
+@requirement("B1")
+def test_what_a_server_has_begun_to_answer_is_paid_even_if_the_reply_is_cut(docs: Path) -> None:
+    class CutShort(Scripted):
+        async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
+            yield Begun(usage=Usage(input_tokens=777))
+            async for event in super().stream(request):
+                yield event
+
+    answer, _ = ask(CutShort({"orchestrator": [fail(Fault.CUT)]}), docs)
+    assert answer.outcome is Outcome.FAILED
+    assert answer.usage == Usage(input_tokens=777)

@@ -9,6 +9,7 @@ import pytest
 import delegator
 from delegator.answer import Answer
 from delegator.budget import Limits, Usage
+from delegator.errors import ConfigError
 from delegator.knowledge import Index
 from delegator.model import ModelEvent, Reply, Request
 from delegator.models.offline import Offline
@@ -160,3 +161,13 @@ def test_five_hundred_live_subagents_end_together_and_give_back_all_they_held(do
     assert ended >= 500
     assert (run._budget.held_tokens, run._budget.held_nano) == (0, 0)
     assert model.peak == 500
+
+
+@requirement("B1")
+def test_a_limit_in_dollars_needs_a_price_for_every_model(docs: Path) -> None:
+    model = Counted()
+    model.id = "somebodys-model"  # an id that no price list knows
+    with pytest.raises(ConfigError, match="nobody knows what somebodys-model costs") as caught:
+        ask(model, docs, Limits(usd=1.0))
+    assert "--max-tokens" in caught.value.hint
+    assert ask(model, docs, Limits(tokens=500_000)).usd is None
