@@ -14,12 +14,14 @@ from typing import Any
 from delegator.agents import AGENT_LIMITS, Agent, shipped
 from delegator.api import Settings, staffed
 from delegator.briefs import MAX_TASK_CHARACTERS
-from delegator.budget import RUN_LIMITS
+from delegator.budget import NANO, RUN_LIMITS
 from delegator.capacity import bits, text
 from delegator.delegation import reads_documents_only
 from delegator.ladder import LADDER, Encoding, Rung, Shown
+from delegator.models import DEFAULT_MODEL
 from delegator.orchestrator import MAX_TURN_CHARACTERS, MAX_TURNS
 from delegator.policy import Effects
+from delegator.prices import price_of
 from delegator.sanitize import one_line
 from delegator.shown import MAX_SOURCES, sealed_schema
 from delegator.subagent import MAX_MATERIAL_CHARACTERS
@@ -56,8 +58,8 @@ class Worst:
     calls_each: int
     tokens: int | None
     seconds: float | None
-    usd: float | None = None
-    """Not known until prices are."""
+    usd: float | None
+    """All tokens at the dearest rate, or the limit in dollars; `None` where a model's price is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -203,7 +205,9 @@ def _worst(settings: Settings, rung: Rung, agents: tuple[Agent, ...]) -> Worst:
     each = max(agent.limits.over(AGENT_LIMITS).model_calls or 0 for agent in agents)
     delegations = run.delegations or 0
     calls = leads + delegations * each
+    usd = run.usd if run.usd is not None else _dearest(settings, agents, run.tokens)
     return Worst(
+        usd=usd,
         model_calls=min(calls, run.model_calls or calls),
         delegations=delegations,
         orchestrator_calls=min(leads, run.model_calls or leads),
@@ -211,6 +215,16 @@ def _worst(settings: Settings, rung: Rung, agents: tuple[Agent, ...]) -> Worst:
         tokens=run.tokens,
         seconds=run.seconds,
     )
+
+
+def _dearest(settings: Settings, agents: tuple[Agent, ...], tokens: int | None) -> float | None:
+    """So many tokens at the dearest rate of any model that is asked."""
+    of_run = "offline" if settings.plays_offline else settings.model or DEFAULT_MODEL
+    prices = [price_of(agent.model or of_run, settings.prices) for agent in agents]
+    known = [price for price in prices if price is not None]
+    if tokens is None or len(known) < len(prices):
+        return None
+    return max(tokens * price.worst_output(tokens) / NANO for price in known)
 
 
 def _tools(settings: Settings, rung: Rung, agents: tuple[Agent, ...]) -> Iterator[ToolPolicy]:
@@ -277,7 +291,10 @@ def _costs(worst: Worst) -> Iterator[tuple[str, str, str]]:
         yield "tokens", "input, cached and output", f"{worst.tokens:,}"
     if worst.seconds:
         yield "seconds", "wall time", f"{worst.seconds:,g}"
-    yield "dollars", "no prices are known", "?"
+    if worst.usd is None:
+        yield "dollars", "a model's price is not known", "?"
+    else:
+        yield "dollars", "every token at the dearest rate", f"{worst.usd:,.2f}"
 
 
 def _size(boundary: Boundary) -> str:

@@ -653,3 +653,10 @@ delegator: no such folder: nowhere nowhere nowhere nowhere
            nowhere nowhere nowhere nowhere nowhere
            --agents takes a folder of .md files.
 """)
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"), [(None, ""), (0.0, ""), (0.01234, "$0.0123 · "), (1234.5, "$1,234.50 · ")]
+)
+def test_what_a_run_cost_is_said_where_it_cost_something(usd: float | None, shown: str) -> None:
+    assert answers.figures(an_answer(usd=usd)) == f"complete · 1 call · {shown}1.2 s · 1 delegation"

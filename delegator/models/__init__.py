@@ -10,3 +10,5 @@ CREDENTIALS = (
     "ANTHROPIC_FEDERATION_RULE_ID",
 )
 """Environment variables that hold or name credentials for the Messages API."""
+DEFAULT_MODEL = "claude-sonnet-5-5"
+"""Who answers where nobody is named."""

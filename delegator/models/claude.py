@@ -22,11 +22,10 @@ import httpx2
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
 from delegator.model import Begun, ModelEvent, Request, Retrying
-from delegator.models import CREDENTIALS, sse
+from delegator.models import CREDENTIALS, DEFAULT_MODEL, sse
 from delegator.models.accumulate import Accumulator, fault_of
 from delegator.models.governor import Governor, retry_after
 
-DEFAULT_MODEL = "claude-sonnet-5-5"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
 """The longest silence between two bytes. A run's own deadline usually ends it sooner."""

@@ -69,6 +69,8 @@ def figures(answer: Answer) -> str:
     parts = [answer.outcome.value.replace("_", " "), counted(answer.model_calls, "call")]
     if answer.usage.total:
         parts.append(f"{short(answer.usage.total)} tokens")
+    if answer.usd:
+        parts.append(f"${answer.usd:.4f}" if answer.usd < 1 else f"${answer.usd:,.2f}")
     parts += [f"{answer.seconds:.1f} s", counted(len(answer.delegations), "delegation")]
     return " · ".join(parts)
 
