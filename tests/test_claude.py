@@ -19,8 +19,8 @@ from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import Message, Opaque, Stop, Text, ToolResult, ToolSpec, ToolUse
 from delegator.model import Begun, ModelEvent, Request, TextDelta, ToolUseReady
 from delegator.model import Reply as WholeReply
-from delegator.models import claude
-from delegator.models.claude import DEFAULT_MODEL, Claude
+from delegator.models import DEFAULT_MODEL, claude
+from delegator.models.claude import Claude
 from delegator.models.governor import ATTEMPTS
 from delegator.trust import OPERATOR, UNTRUSTED, USER
 from messages_api import (
