@@ -12,6 +12,7 @@ SHOWN = {
     "4_call_a_subagent": "verified | transformer.md",
     "5_generator_and_critic": "round 2: An agent calls",
     "6_fan_out": "not found in the documents",
+    "7_trust_levels": "guarded  sent: []",
 }
 
 
