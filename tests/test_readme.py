@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
+from delegator.api import Settings
 from delegator.cli.commands import cli
+from delegator.explain import explain
+from delegator.trust import Level
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -61,3 +64,19 @@ def test_the_layout_names_every_module() -> None:
         and (path.suffix == ".py" or (path / "__init__.py").exists())
     }
     assert [name for name in modules if not re.search(rf"\b{name}\b", layout)] == []
+
+
+def test_the_bits_in_the_readme_are_the_ones_that_are_computed() -> None:
+    told = re.search(
+        r"\(([\d,]+) for\na researcher's report at `typed`, ([\d.]+) at `sealed`\)", README
+    )
+    assert told is not None
+    for level, number in zip((Level.TYPED, Level.SEALED), told.groups(), strict=True):
+        boundaries = explain(Settings(level=level)).boundaries
+        (carried,) = [b.bits for b in boundaries if b.name == "researcher → orchestrator"]
+        digits = 1 if "." in number else 0
+        assert round(carried, digits) == float(number.replace(",", ""))
+
+
+def test_the_readme_names_every_level_in_order() -> None:
+    assert re.findall(r"^\| `([a-z]+)`(?: \(default\))? \|", README, re.MULTILINE) == list(Level)
