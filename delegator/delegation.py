@@ -7,7 +7,7 @@ one source, one call runs one subagent for each document that its search words f
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from delegator.agents import Agent
@@ -156,7 +156,7 @@ class Delegations:
             if not await self._added(*self._briefs.review_of(record, self._reviewer)):
                 break
             again = record.review is not None and record.review.verdict == "revise"
-            if not again or record.revision >= MAX_REVISIONS:
+            if not again or record.revision >= MAX_REVISIONS or not self._may_reread(record, call):
                 break
             revision = self.records.new(record.agent, record.task)
             revised = self._briefs.revision(revision, record, call.label)
@@ -166,6 +166,14 @@ class Delegations:
                 break
             record = revision
         return record
+
+    def _may_reread(self, record: Delegation, call: Call) -> bool:
+        """Whether a revision may open its source again: that a critic asks for it is not the person's word."""
+        try:
+            self._allow_reading(record, replace(call, label=call.label & record.reviewed))
+        except ToolRejected:
+            return False
+        return True
 
     async def _added(self, record: Delegation, brief: Brief, begun: Begun | None = None) -> bool:
         """Run one more delegation, if there may be one."""

@@ -609,9 +609,16 @@ MUTANTS = (
     Mutant(
         "reviews of one finding are bounded",
         "delegation.py",
-        "if not again or record.revision >= MAX_REVISIONS:",
-        "if not again:",
+        "or record.revision >= MAX_REVISIONS or",
+        "or",
         "test_delegation.py",
+    ),
+    Mutant(
+        "guarded: a critic's word reads nothing private again",
+        "delegation.py",
+        "replace(call, label=call.label & record.reviewed)",
+        "call",
+        "test_policy.py",
     ),
 )
 

@@ -388,3 +388,30 @@ def test_a_document_is_searched_to_its_end_whatever_others_hold(docs: Path) -> N
     ).passage
     one = OneDocument(index, tea.document)
     assert [hit.passage.id for hit in one.search("green tea", 3)] == [tea.id]
+
+
+@requirement("policy")
+@pytest.mark.parametrize(("private", "readers"), [(True, 1), (False, 3)])
+def test_a_critics_word_does_not_have_a_private_source_read_again(
+    secret: Path, private: bool, readers: int
+) -> None:
+    asks: list[Step] = [
+        call("delegate_to_researcher", task="director earns", reviewed=True),
+        say("Done."),
+    ]
+    low = {"score": 2, "verdict": "revise", "feedback": "Again.", "issues": []}
+    model = Scripted(
+        {
+            "orchestrator": asks,
+            "researcher": lambda _r: report([]),
+            "critic": lambda _r: call("submit_report", **low),
+        }
+    )
+    answer = delegator.ask(
+        "q?",
+        docs=[secret],
+        private=[secret / "hr"] if private else [],
+        model=model,
+        trust="guarded",
+    )
+    assert sum(d.agent.name == "researcher" for d in answer.delegations) == readers
