@@ -5,8 +5,9 @@ A problem names a path and a rule and never quotes a value: a value may be an at
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from delegator.errors import ConfigError, HandoffRejected
@@ -99,6 +100,24 @@ class Schema:
             return self._validator.evolve(schema=part).is_valid(value)
         except (RecursionError, OverflowError):
             return False
+
+
+def schema_of(document: Mapping[str, Any], *, name: str) -> Schema:
+    """The schema that a document holds; compiled once in a process, for every subagent brings the same few.
+
+    Raises:
+        ConfigError: The document is no JSON, or leaves an object open.
+    """
+    try:
+        text = json.dumps(document)
+    except (TypeError, ValueError):
+        raise ConfigError(f"schema of {name} is not JSON") from None
+    return _known(text, name)
+
+
+@lru_cache(maxsize=1_024)
+def _known(text: str, name: str) -> Schema:
+    return Schema(json.loads(text), name=name)
 
 
 def _canonical(value: Any, schema: object) -> Any:

@@ -19,7 +19,7 @@ from delegator.knowledge import Library, Passage
 from delegator.messages import ToolSpec
 from delegator.outcome import SourceSeen
 from delegator.policy import UNDECLARED, Effects
-from delegator.schema import Schema
+from delegator.schema import Schema, schema_of
 from delegator.trust import Label, untrusted
 
 MAX_RESULT_CHARACTERS = 24_000
@@ -71,7 +71,7 @@ class Tool:
     @cached_property
     def schema(self) -> Schema:
         """The compiled input schema."""
-        return Schema(self.input_schema, name=f"tool {self.name}")
+        return schema_of(self.input_schema, name=f"tool {self.name}")
 
     @property
     def spec(self) -> ToolSpec:

@@ -29,6 +29,8 @@ PROMISES: dict[str, str] = {
     "lazy": "Importing the package loads no SDK and nothing heavy.",
     "offline": "The offline model answers from any folder of documents, or says that it cannot.",
     "parallel": "Delegations in one reply run at the same time.",
+    "faults": "Whatever a server does, a run ends in a named outcome in its time, and no call is paid for twice.",
+    "cache": "What a prompt cache could serve stands under a marker.",
     "wire": "The Messages API is spoken with every stop reason and every fault named.",
 }
 

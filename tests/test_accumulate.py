@@ -33,7 +33,7 @@ def stream_of(*content: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
 
 
 def fed(events: Iterable[Mapping[str, Any]], prompt: int = 300) -> tuple[list[ModelEvent], Reply]:
-    accumulator = Accumulator(prompt_characters=prompt)
+    accumulator = Accumulator(lambda: prompt)
     return fed_into(accumulator, events), accumulator.reply()
 
 
@@ -236,7 +236,7 @@ def test_events_without_a_message_are_malformed(events: list[dict[str, Any]]) ->
 
 
 def test_the_end_of_the_message_is_seen() -> None:
-    accumulator = Accumulator(prompt_characters=0)
+    accumulator = Accumulator(lambda: 0)
     ended = []
     for event in stream_of(text("words"), pieces=1):
         list(accumulator.feed(event))
@@ -250,7 +250,7 @@ def test_the_end_of_the_message_is_seen() -> None:
 def test_a_call_is_announced_when_the_next_block_starts_and_not_when_it_ends() -> None:
     events = stream_of(CALL, text("and now"), stop_reason="max_tokens")
     next_start = next(i for i, event in enumerate(events) if event.get("index") == 1)
-    accumulator = Accumulator(prompt_characters=0)
+    accumulator = Accumulator(lambda: 0)
     before = fed_into(accumulator, events[:next_start])
     assert events[next_start - 1]["type"] == "content_block_stop"
     assert before == []
@@ -260,7 +260,7 @@ def test_a_call_is_announced_when_the_next_block_starts_and_not_when_it_ends() -
 @pytest.mark.parametrize("stop", ["tool_use", "end_turn"])
 def test_the_last_call_is_announced_when_the_model_stops_by_itself(stop: str) -> None:
     *events, delta, _ = stream_of(CALL, stop_reason=stop)
-    accumulator = Accumulator(prompt_characters=0)
+    accumulator = Accumulator(lambda: 0)
     assert [type(m) for event in events for m in accumulator.feed(event)] == [Begun]
     assert announced(accumulator.feed(delta)) == [from_wire(CALL)]
     assert accumulator.reply().content == (from_wire(CALL),)

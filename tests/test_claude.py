@@ -260,9 +260,30 @@ def test_labels_and_keys_stay_at_home() -> None:
     assert not any(word in raw for word in (b"label", b"untrusted", b"D7/3", b"researcher"))
 
 
-def test_only_the_system_and_the_last_block_have_a_cache_marker() -> None:
-    raw = sent(request(TRANSCRIPT, tools=(SEARCH,))).raw
-    assert raw.count(b"cache_control") == 2
+@requirement("cache")
+def test_the_system_and_the_ends_of_this_and_the_last_call_have_a_cache_marker() -> None:
+    asked = sent(request(TRANSCRIPT, tools=(SEARCH,)))
+    users = [message for message in asked.body["messages"] if message["role"] == "user"]
+    assert len(users) == 2
+    assert all("cache_control" in message["content"][-1] for message in users)
+    assert "cache_control" in asked.body["system"][-1]
+    assert asked.raw.count(b"cache_control") == 3
+
+
+@requirement("cache")
+def test_a_call_marks_where_the_one_before_it_ended_however_wide_the_fan_out() -> None:
+    calls = tuple(ToolUse(id=f"toolu_{i}", name="search", input={}) for i in range(100))
+    results = tuple(ToolResult(tool_use_id=call.id, text="{}") for call in calls)
+    turns = (
+        *said("Hi"),
+        Message(role="assistant", content=calls, label=UNTRUSTED),
+        Message(role="user", content=results, label=UNTRUSTED),
+        Message(role="assistant", content=calls, label=UNTRUSTED),
+        Message(role="user", content=results, label=UNTRUSTED),
+    )
+    messages = sent(request(turns)).body["messages"]
+    marked = [i for i, m in enumerate(messages) if "cache_control" in m["content"][-1]]
+    assert marked == [2, 4]
 
 
 def test_a_thinking_block_is_never_given_a_cache_marker() -> None:

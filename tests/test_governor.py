@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -176,9 +178,18 @@ def test_who_is_cancelled_in_the_queue_takes_no_place_with_it() -> None:
         ({"retry-after": "-1"}, None),
         ({"retry-after": "1e9"}, None),
         ({"retry-after": "nan"}, None),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 9999 07:28:00 GMT"}, None),
+        ({"retry-after": "Wed, 99 Oct 2026 07:28:00 GMT"}, None),
         ({}, None),
     ],
 )
 def test_the_pause_that_a_header_asks_for(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+def test_a_pause_may_be_asked_for_as_a_date() -> None:
+    moment = datetime.now(UTC) + timedelta(seconds=100)
+    pause = retry_after({"retry-after": format_datetime(moment, usegmt=True)})
+    assert pause is not None
+    assert 0 < pause <= 100

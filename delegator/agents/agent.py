@@ -8,7 +8,7 @@ from typing import Any
 
 from delegator.budget import Limits
 from delegator.errors import ConfigError
-from delegator.schema import Schema
+from delegator.schema import Schema, schema_of
 from delegator.tools import Tool
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -74,7 +74,7 @@ class Agent:
     @cached_property
     def schema(self) -> Schema:
         """The closed schema of this agent's report."""
-        return Schema(self.output_schema, name=f"agent {self.name}")
+        return schema_of(self.output_schema, name=f"agent {self.name}")
 
     @property
     def tool_names(self) -> tuple[str, ...]:

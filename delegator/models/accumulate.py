@@ -5,7 +5,7 @@ A call counts as made when another block starts, or when the model stopped by it
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -59,7 +59,8 @@ class _Open:
 class Accumulator:
     """Builds one reply. Feed it every event, then ask for the reply."""
 
-    prompt_characters: int
+    prompt_characters: Callable[[], int]
+    """How long the prompt is; asked only where the server does not say."""
     ended: bool = False
     """Whether the server has said that nothing more will come."""
     begun: bool = False
@@ -206,8 +207,10 @@ class Accumulator:
     def usage(self) -> Usage:
         """Tokens so far, as counted by the server; guessed where it does not say."""
         taken = self._usage
+        if (prompt := taken.get("input_tokens")) is None:
+            prompt = self.prompt_characters() // _CHARACTERS_PER_TOKEN
         return Usage(
-            input_tokens=taken.get("input_tokens", self.prompt_characters // _CHARACTERS_PER_TOKEN),
+            input_tokens=prompt,
             output_tokens=taken.get("output_tokens", self._characters // _CHARACTERS_PER_TOKEN + 1),
             cache_read_tokens=taken.get("cache_read_input_tokens", 0),
             cache_write_tokens=taken.get("cache_creation_input_tokens", 0),

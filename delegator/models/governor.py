@@ -9,9 +9,10 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from delegator.errors import Fault, ModelError
 
@@ -152,10 +153,17 @@ def _seconds_until(moment: str) -> float:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The pause that a server asks for, in seconds; `None` if it asks for none that makes sense."""
     for name, unit in (("retry-after-ms", 1_000), ("retry-after", 1)):
-        try:
-            seconds = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        if 0 <= seconds < 24 * 3600:
-            return seconds
+        seconds = _asked(headers.get(name, ""))
+        if seconds is not None and 0 <= seconds / unit < 24 * 3600:
+            return seconds / unit
+    return None
+
+
+def _asked(asked: str) -> float | None:
+    """Seconds, or how far off a date is."""
+    with suppress(ValueError):
+        return float(asked)
+    with suppress(ValueError):
+        then = parsedate_to_datetime(asked)
+        return _seconds_until(then.isoformat())
     return None
