@@ -6,6 +6,7 @@ harness's own record before anyone else sees it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -122,7 +123,7 @@ def system_of(agent: Agent, rung: Rung, library: Library | None) -> str:
     return rung.system(agent.prompt, effects=effects)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Staff:
     """Who can be asked in a run, and what they may use."""
 
@@ -130,14 +131,18 @@ class Staff:
     library: Library | None
     around: Surroundings
 
+    @cached_property
+    def _built_in(self) -> dict[str, Tool]:
+        """The tools over the run's whole library: the same for every subagent."""
+        return library_tools(self.library) if self.library is not None else {}
+
     def tools_of(self, agent: Agent, library: Library | None = None) -> dict[str, Tool]:
         """An agent's own tools, by name, over the run's library or a part of it.
 
         Raises:
             ConfigError: It names a tool that does not exist here.
         """
-        library = library or self.library
-        built_in = library_tools(library) if library is not None else {}
+        built_in = library_tools(library) if library is not None else self._built_in
         tools: dict[str, Tool] = {}
         for tool in agent.tools:
             found = built_in.get(tool) if isinstance(tool, str) else tool
@@ -169,7 +174,7 @@ class Staff:
         """
         library = begun.library if begun else self.library
         contract = Contract(agent, library, first_cite(int(id[1:])), attested)
-        own = self.tools_of(agent, library)
+        own = self.tools_of(agent, begun.library if begun else None)
         role = Role(
             id=id,
             name=agent.name,

@@ -73,7 +73,7 @@ class Tool:
         """The compiled input schema."""
         return schema_of(self.input_schema, name=f"tool {self.name}")
 
-    @property
+    @cached_property
     def spec(self) -> ToolSpec:
         """The tool as a model sees it."""
         return ToolSpec(

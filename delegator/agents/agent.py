@@ -81,7 +81,7 @@ class Agent:
         """The names of its tools, in order."""
         return tuple(tool if isinstance(tool, str) else tool.name for tool in self.tools)
 
-    @property
+    @cached_property
     def reviews(self) -> bool:
         """Whether it judges findings: its report must have a score from 1 to 5 and a verdict that can be `accept`."""
         score = _mapping(fields_of(self.output_schema).get("score"))
@@ -92,7 +92,7 @@ class Agent:
             and "accept" in verdict.get("enum", ())
         )
 
-    @property
+    @cached_property
     def cites(self) -> bool:
         """Whether every claim of its report must name a source and a quote that code can check."""
         claims = _mapping(fields_of(self.output_schema).get("claims"))

@@ -10,6 +10,8 @@ from delegator.errors import Fault, ModelError
 
 MAX_EVENT_BYTES = 32_000_000
 """A server that sends more than this without ending an event is not speaking the protocol."""
+_SPACE = " \t\n\r"
+"""White space, as JSON has it."""
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """How half of a character beyond the basic plane is written: a pair of them is well, one alone can not be sent on."""
 
@@ -54,7 +56,10 @@ def load(text: str) -> Any:
         ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
-    value = _DECODER.decode(text)
+    text = text.strip(_SPACE)
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        _refuse(text)
     if _HALF.search(text):
         again = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
         value = json.loads(again.decode("utf-16", "replace"))
@@ -76,8 +81,8 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _refuse(_constant: str) -> NoReturn:
-    msg = "this number can not be sent on"
+def _refuse(_text: str) -> NoReturn:
+    msg = "this can not be sent on"
     raise ValueError(msg)
 
 
