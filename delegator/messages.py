@@ -3,9 +3,11 @@
 A message has no default label: whoever makes one must say what its text is worth.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, assert_never
 
 from delegator.trust import Label
@@ -78,13 +80,18 @@ class Message:
     label: Label
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ToolSpec:
     """A tool as a model sees it."""
 
     name: str
     description: str
     input_schema: Mapping[str, Any]
+
+    @cached_property
+    def schema_bytes(self) -> int:
+        """How long the schema is as JSON."""
+        return len(json.dumps(dict(self.input_schema)))
 
 
 def text_of(content: tuple[Block, ...]) -> str:

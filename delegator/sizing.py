@@ -23,8 +23,7 @@ class PromptSize:
 
     def __init__(self, system: str, tools: Iterable[ToolSpec]) -> None:
         described = sum(
-            _size(tool.description) + _size(json.dumps(dict(tool.input_schema))) + BLOCK_OVERHEAD
-            for tool in tools
+            _size(tool.description) + tool.schema_bytes + BLOCK_OVERHEAD for tool in tools
         )
         self._fixed = _size(system) + described + BLOCK_OVERHEAD
         self.forget()

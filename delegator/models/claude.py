@@ -163,7 +163,7 @@ class Claude:
             return
         client = self._client
         response = await client.post(
-            "/v1/messages",
+            f"{str(client.base_url).rstrip('/')}/v1/messages",  # whole: the SDK's joining costs more
             content=_bytes(body),
             cast_to=httpx2.Response,
             options={  # the client's own: what is not named is copied deep for every call
