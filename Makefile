@@ -1,4 +1,4 @@
-.PHONY: check format lint types layers test constraints
+.PHONY: check format lint types layers test bench constraints
 
 check: lint types layers test
 
@@ -21,6 +21,9 @@ test:
 	coverage run -m pytest
 	coverage combine -q
 	coverage report
+
+bench:
+	python tests/benchmarks/run.py
 
 constraints:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --no-header -o constraints.txt

@@ -22,10 +22,10 @@ from typing import Any
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer
-from delegator.budget import RUN_LIMITS, Budget, Limits
+from delegator.budget import NO_LIMITS, RUN_LIMITS, Budget, Limits
 from delegator.calls import Surroundings
 from delegator.envelope import Fence
-from delegator.errors import RUN, ConfigError
+from delegator.errors import RUN, SESSION, ConfigError
 from delegator.events import Emitter, Event
 from delegator.handoff import Brief
 from delegator.knowledge import Index
@@ -56,6 +56,8 @@ class Settings:
     base_url: str = ""
     offline: bool = False
     limits: Limits = RUN_LIMITS
+    session: Limits = NO_LIMITS
+    """What all runs under these settings may use together."""
     agents: tuple[Agent, ...] = ()
     """Agents beside the researcher and the critic, or in their place where the names are the same."""
     home: Path | None = None
@@ -196,6 +198,7 @@ async def opened(
             library=index,
             agents=staffed(settings.agents),
             limits=settings.limits,
+            session=Budget(owner=SESSION, limits=settings.session),
             level=settings.level,
             price_of=lambda model: price_of(model, settings.prices),
             approve=approve,

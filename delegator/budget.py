@@ -6,6 +6,7 @@ waits for them; where nobody does, it is refused. Enough is kept back for a last
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -98,6 +99,7 @@ class Limits:
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
 
 
+NO_LIMITS = Limits()
 RUN_LIMITS = Limits(
     tokens=2_000_000, model_calls=120, delegations=24, parallel=8, seconds=900.0, reply_tokens=8_000
 )
@@ -278,6 +280,16 @@ class Budget:
             n.limits.reply_tokens for n in self.lineage if n.limits.reply_tokens is not None
         ]
         return min(set_ones, default=None)
+
+    @property
+    def seconds_left(self) -> float:
+        """Wall time until this budget or one above it has none left."""
+        left = [
+            node.limits.seconds - node.seconds
+            for node in self.lineage
+            if node.limits.seconds is not None
+        ]
+        return max(min(left, default=math.inf), 0.0)
 
     @property
     def late(self) -> bool:

@@ -13,11 +13,11 @@ from typing import Any
 from delegator.agents import Agent
 from delegator.briefs import MAX_QUERY_CHARACTERS, Briefs, brief_of, input_schema, joined
 from delegator.budget import Budget
-from delegator.errors import ConfigError, LimitExceeded, ToolRejected
+from delegator.errors import ConfigError, LimitExceeded, ModelError, ToolRejected
 from delegator.events import Decided, DelegationFinished, DelegationStarted, Happening, Noticed
 from delegator.handoff import DELEGATE, Brief
 from delegator.knowledge import OneDocument, Passage
-from delegator.outcome import Outcome, Watch
+from delegator.outcome import Outcome, Receipt, Watch
 from delegator.policy import Denied, Effects, decide
 from delegator.records import Delegation, Records, Verdict
 from delegator.shown import MAX_SOURCES, output
@@ -39,6 +39,8 @@ class Delegations:
     budget: Budget
     parallel: int
     records: Records = field(init=False)
+    blamed: ModelError | None = None
+    """What a server did that kept a subagent waiting until it was cancelled."""
     _briefs: Briefs = field(init=False)
     _room: asyncio.Semaphore = field(init=False)
 
@@ -254,12 +256,14 @@ class Delegations:
                 record.outcome = Outcome.CANCELLED
                 record.receipt = subagent.loop.receipt("cancelled")
                 self.records.give_back(record)
+                self.blamed = self.blamed or subagent.loop.blame()
+                self._tell(_finished(record, record.outcome, record.receipt))
                 raise
             except Exception as error:  # noqa: BLE001 - a model is foreign code; its siblings go on
                 self._tell(Noticed(text=f"{record.id} crashed: {type(error).__name__}"))
                 result = subagent.crashed()
             verdict = self._file(record, result)
-        self._tell(_finished(record, result, verdict))
+        self._tell(_finished(record, result.outcome, result.receipt, verdict))
         if record.planned_review and self._reviewer and record.verified:
             review, of = self._briefs.review_of(record, self._reviewer)
             self.records.keep(review)
@@ -354,11 +358,13 @@ def _started(record: Delegation, label: Label) -> DelegationStarted:
     )
 
 
-def _finished(record: Delegation, result: Result, verdict: Verdict | None) -> DelegationFinished:
+def _finished(
+    record: Delegation, outcome: Outcome, receipt: Receipt, verdict: Verdict | None = None
+) -> DelegationFinished:
     return DelegationFinished(
         id=record.id,
-        outcome=result.outcome,
-        receipt=result.receipt,
+        outcome=outcome,
+        receipt=receipt,
         verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
         label=record.worth(),
     )

@@ -123,6 +123,8 @@ class Ceiling(StrEnum):
 
 RUN = "the run"
 """The owner of the limits that a person sets for a whole run."""
+SESSION = "the session"
+"""The owner of the limits that a person sets for all runs of a session together."""
 
 
 class LimitExceeded(DelegatorError):
@@ -130,13 +132,16 @@ class LimitExceeded(DelegatorError):
 
     def __init__(self, ceiling: Ceiling, limit: float, owner: str) -> None:
         super().__init__(
-            f"{owner} reached its limit of {limit:g} {ceiling.value.replace('_', ' ')}"
+            f"{owner} reached its limit of {limit:,.10g} {ceiling.value.replace('_', ' ')}"
         )
         self.ceiling = ceiling
         self.limit = limit
         self.owner = owner
         option = f"--max-{ceiling.value.removeprefix('model_')}"
-        whose = "Raise" if owner == RUN else "It is a limit of that agent; the run's own is"
+        if owner == SESSION:
+            option = option.replace("--max", "--session")
+        own = owner in (RUN, SESSION)
+        whose = "Raise" if own else "It is a limit of that agent; the run's own is"
         self.hint = f"{whose} {option}."
 
 

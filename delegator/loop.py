@@ -5,13 +5,12 @@ path leads to an `Ended` with one of the closed set of outcomes, and every tool 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from delegator.budget import Budget, Price, Usage, Worst
+from delegator.asking import Asking, Role
 from delegator.calls import Calls, Output, Surroundings
 from delegator.errors import (
     DelegatorError,
@@ -22,55 +21,18 @@ from delegator.errors import (
 )
 from delegator.events import (
     AgentStarted,
-    ModelCallFinished,
-    ModelCallRetried,
-    ModelCallStarted,
     Reminded,
-    TextStreamed,
 )
 from delegator.messages import Block, Message, Speaker, Stop, Text, ToolUse, text_of
-from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextDelta, ToolUseReady
+from delegator.model import Reply
 from delegator.outcome import Outcome, Receipt, Watch
-from delegator.sizing import PromptSize
-from delegator.tools import Tool
-from delegator.trimming import trimmed
 from delegator.trust import OPERATOR, Label
 
-DEFAULT_REPLY_TOKENS = 4_000
-FINAL_REPLY = 600
-"""Output tokens that are kept back for a last turn."""
-COUNT_MARGIN = 1.02
-"""How far a server's count of a prompt may be off."""
-RESULT_ALLOWANCE = 800
-"""Tokens that are kept back for a result that is still to come."""
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
 """After these, results of tools can not be sent any more."""
 _BY_ITSELF = "call this tool once, by itself, when you have seen the results of the others"
 MAX_INVALID_REPLIES = 2
 """Replies in a row with a call that no tool can take, or that was refused before: then the loop gives up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """Who runs in a loop: fixed before it starts."""
-
-    id: str
-    """`orchestrator`, or the id of a delegation."""
-    name: str
-    system: str
-    tools: Mapping[str, Tool]
-    budget: Budget
-    model: str = ""
-    final_tool: str = ""
-    """The tool whose call ends the loop, if it can be ended so."""
-    lands_with: Budget | None = None
-    """The budget in which enough is kept back for this loop's last turn, if it is not its own."""
-    price: Price | None = None
-    """What its model's tokens cost, if that is known."""
-    priority: int = 0
-    """Who is served first where calls have to wait; lower goes first."""
-    context_tokens: int | None = None
-    """About how long its prompt may grow before old results give way to references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +75,11 @@ class Ended:
     """The last words of the model, where there is no value."""
     error: DelegatorError | None = None
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether its time was up."""
+        return self.outcome is Outcome.TIMEOUT
+
 
 @dataclass(slots=True)
 class Loop:
@@ -132,19 +99,23 @@ class Loop:
     """What the model wanted to end with when it was asked to mend it."""
 
     _calls: Calls = field(init=False)
-    _size: PromptSize = field(init=False)
+    _asking: Asking = field(init=False)
 
     def __post_init__(self) -> None:
         """Join the labels of the opening."""
         role = self.role
         self._calls = Calls(role.id, role.tools, self.around, self.watch)
-        self._size = PromptSize(role.system, (tool.spec for tool in role.tools.values()))
+        self._asking = Asking(role, self.messages, self.around, self.watch)
         for message in self.messages:
             self.label &= message.label
 
     def receipt(self, stop: str) -> Receipt:
         """What this loop has been seen to do until now."""
         return self.watch.receipt(seconds=self.role.budget.seconds, stop=stop)
+
+    def blame(self) -> ModelError | None:
+        """What the server did, if it is because of the server that time runs out just now."""
+        return self._asking.kept_waiting()
 
     async def run(self) -> Ended:
         """Run to the end. Raises nothing but a cancellation from outside, and bugs."""
@@ -157,7 +128,7 @@ class Loop:
         except TimeoutError:
             if not own.expired():
                 raise
-            return self._ended(Outcome.TIMEOUT, stop="seconds")
+            return self._ended(Outcome.TIMEOUT, stop="seconds", error=self.blame())
         except LimitExceeded as error:
             return self._ended(Outcome.BUDGET, stop=error.ceiling.value, error=error)
         except GuardTripped as error:
@@ -167,7 +138,7 @@ class Loop:
             return self._ended(outcome, stop=error.fault.value, error=error)
 
     async def _turns(self) -> Ended:
-        self._keep_back(1)
+        self._asking.keep_back(1)
         for n in count(1):
             reply, outputs = await self._turn(n)
             ended = self._settle(reply, outputs)
@@ -186,115 +157,20 @@ class Loop:
                     running[call.id] = group.create_task(self._calls.run(call, self.label))
 
             try:
-                reply = await self._ask(n, start)
+                reply = await self._asking.ask(n, start)
             except Exception as error:  # noqa: BLE001 - raised below: here the group would wrap it
                 reply = error
             if isinstance(reply, Exception) or reply.stop in _NO_RESULTS:
                 for task in running.values():
                     task.cancel()
             else:
-                self._keep_back(len(_tool_uses(reply)))
+                self._asking.keep_back(len(_tool_uses(reply)))
                 for call in _tool_uses(reply):
                     start(call)
         if isinstance(reply, Exception):
             raise reply
         done = [task for task in running.values() if not task.cancelled()]
         return reply, [task.result() for task in done]
-
-    async def _ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
-        """One model call, checked by the guard and paid from the budget."""
-        role, emit = self.role, self.around.emit
-        self._shorten()
-        worst = await self._worst(n)
-        last = n > 1 and self._landing(worst)
-        landing = self._lander if last else None
-        async with role.budget.model_call(
-            worst, landing=landing, priority=role.priority
-        ) as reservation:
-            last = last or (n > 1 and role.budget.calls_left == 0)
-            request = self._request(n, reservation.reply_tokens, last=last)
-            self.around.guard(request)
-            emit(role.id, ModelCallStarted(n=n))
-            self.watch.model_calls += 1
-            started = time.monotonic()
-            reply: Reply | None = None
-            async for event in self.around.model.stream(request):
-                match event:
-                    case Begun():
-                        reservation.settle(event.usage)
-                    case Retrying():
-                        retried = ModelCallRetried(fault=event.fault.value, seconds=event.seconds)
-                        emit(role.id, retried)
-                    case TextDelta():
-                        emit(role.id, TextStreamed(text=event.text))
-                    case ToolUseReady():
-                        start(event.call)
-                    case Reply():
-                        reply = event
-            if reply is None:
-                raise ModelError(Fault.CUT)
-            reservation.settle(reply.usage)
-        self._size.answered(reply.usage, len(self.messages))
-        self.watch.usage += reply.usage
-        seconds = time.monotonic() - started
-        emit(role.id, ModelCallFinished(n=n, stop=_stop(reply), usage=reply.usage, seconds=seconds))
-        return reply
-
-    def _request(self, n: int, reply_tokens: int, *, last: bool = False) -> Request:
-        role = self.role
-        return Request(
-            key=f"{role.id}/{n}",
-            agent=role.name,
-            model=role.model,
-            system=role.system,
-            messages=tuple(self.messages),
-            tools=tuple(tool.spec for tool in role.tools.values()),
-            max_tokens=reply_tokens,
-            last=last,
-            final_tool=role.final_tool,
-            run=self.around.emit.run,
-            priority=role.priority,
-        )
-
-    def _shorten(self) -> None:
-        """Where the transcript has grown too long, older results give way to references."""
-        most = self.role.context_tokens
-        if most is not None and self._size.length(self.messages) > most:
-            self.messages = trimmed(self.messages, self.around.fence)
-            self._size.forget()
-
-    async def _worst(self, n: int) -> Worst:
-        """What the next call may use at worst. Where the bound by bytes does not fit, the server is asked for its count."""
-        role, model = self.role, self.around.model
-        wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
-        bound = self._size.bound(self.messages) if self.around.counts else 0
-        worst = Worst(input_tokens=bound, reply_tokens=wanted, price=role.price)
-        if bound and isinstance(model, CountsTokens) and not role.budget.affords(worst):
-            request = self._request(n, wanted)
-            self.around.guard(request)
-            counted = await model.count_tokens(request)
-            if counted is not None:
-                exact = int(counted * COUNT_MARGIN) + 1
-                return replace(worst, input_tokens=min(bound, exact))
-        return worst
-
-    @property
-    def _lander(self) -> Budget:
-        """Where enough is kept back for this loop's last turn."""
-        return self.role.lands_with or self.role.budget
-
-    def _landing(self, worst: Worst) -> bool:
-        """Whether so little is left that the next reply should be the last."""
-        budget = self.role.budget
-        return self._lander.late or not budget.affords(worst)
-
-    def _keep_back(self, calls: int) -> None:
-        """Keep enough for a last turn, after so many results that are still to come."""
-        if not self.around.counts:
-            return
-        prompt = self._size.guess(self.messages) + calls * RESULT_ALLOWANCE
-        final = Usage(input_tokens=prompt, output_tokens=FINAL_REPLY)
-        self._lander.keep(final.total, self.role.price.cost(final) if self.role.price else 0)
 
     def _settle(self, reply: Reply, outputs: list[Output]) -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""
@@ -306,10 +182,10 @@ class Loop:
             self._append("assistant", reply.content, label)
         match reply.stop:
             case Stop.REFUSAL:
-                return self._ended(Outcome.REFUSED, stop=_stop(reply))
+                return self._ended(Outcome.REFUSED, stop=reply.name)
             case Stop.CONTEXT_FULL | Stop.UNKNOWN:
                 outcome = Outcome.PARTIAL if self._words else Outcome.FAILED
-                return self._ended(outcome, stop=_stop(reply))
+                return self._ended(outcome, stop=reply.name)
             case Stop.PAUSE_TURN if says_something and not calls:
                 return None
         if not calls:

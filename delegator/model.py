@@ -3,8 +3,9 @@
 A provider implements `Model` and nothing else; the guard stands before it, so no provider can be reached around it.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from delegator.budget import Usage
@@ -35,6 +36,8 @@ class Request:
     """Which run asks: runs share a server fairly."""
     priority: int = 0
     """Who is served first where calls have to wait; lower goes first."""
+    patience: float = math.inf
+    """Seconds until whoever asks has to be done: longer pauses are not worth waiting out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,13 @@ class Begun:
     """The server has taken the request: what it has counted so far is paid for, whatever comes of the reply."""
 
     usage: Usage
+    so_far: Callable[[], Usage] | None = field(default=None, compare=False)
+    """What it comes to at any later moment, where the provider can say: a reply that is broken off is paid for as far as it came."""
+
+    @property
+    def owed(self) -> Usage:
+        """What is to be paid if nothing more comes."""
+        return self.so_far() if self.so_far else self.usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,11 @@ class Reply:
     usage: Usage
     stop_named: str = ""
     """The server's own word for the stop reason, where this version does not know it."""
+
+    @property
+    def name(self) -> str:
+        """Why it stopped, in one word."""
+        return self.stop_named or self.stop.value
 
 
 ModelEvent = Begun | Retrying | TextDelta | ToolUseReady | Reply

@@ -10,16 +10,17 @@ from typing import Self
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer, check, compose
-from delegator.budget import RUN_LIMITS, Budget, Limits, Price
+from delegator.asking import Role
+from delegator.budget import NO_LIMITS, RUN_LIMITS, Budget, Limits, Price
 from delegator.calls import Surroundings
 from delegator.delegation import Delegations
 from delegator.envelope import Fence
-from delegator.errors import RUN, ConfigError, DelegatorError
+from delegator.errors import RUN, SESSION, ConfigError, DelegatorError
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
 from delegator.handoff import CONVERSATION
 from delegator.knowledge import Library
 from delegator.ladder import LADDER, Rung, Shown
-from delegator.loop import Again, Candidate, Done, Ended, Loop, Role
+from delegator.loop import Again, Candidate, Done, Ended, Loop
 from delegator.messages import Message, Stop, Text
 from delegator.model import Guard, Model
 from delegator.outcome import Outcome, Watch
@@ -84,6 +85,9 @@ class Setup:
     approve: Approver = nobody
     """Asks a person about a call that the level's policy denies."""
 
+    session: Budget = field(default_factory=lambda: Budget(owner=SESSION, limits=NO_LIMITS))
+    """What all runs with this setup may use together; each has its own limits beside."""
+
     price_of: Callable[[str], Price | None] = price_of
     """What a model's tokens cost, by its id."""
 
@@ -111,7 +115,7 @@ class Run:
         self._history = history[-MAX_TURNS:]
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._emit = Emitter(self.id, self._events.put_nowait)
-        self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS))
+        self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS), parent=setup.session)
         rung, fence = setup.rung, Fence(setup.rung.encoding)
         agents = {system_of(agent, rung, setup.library) for agent in setup.agents}
         prompts = frozenset({rung.system(setup.leads.prompt), *agents})
@@ -267,7 +271,7 @@ class Run:
             seconds=self._budget.seconds,
             label=self._label(ended, records),
             level=self._setup.level,
-            error=ended.error,
+            error=ended.error or (self._delegations.blamed if ended.timed_out else None),
         )
 
 
@@ -305,13 +309,13 @@ def _require_prices(setup: Setup) -> None:
     Raises:
         ConfigError: One has none.
     """
-    if setup.limits.usd is None:
+    if setup.limits.usd is None and setup.session.limits.usd is None:
         return
     for agent in (setup.leads, *setup.agents):
         model = agent.model or setup.model.id
         if setup.price_of(model) is None:
             raise ConfigError(
-                f"nobody knows what {one_line(model, 60)} costs, so --max-usd cannot hold",
+                f"nobody knows what {one_line(model, 60)} costs, so a limit in dollars cannot hold",
                 hint="Give its price in delegator.toml under [prices], or use --max-tokens.",
             )
 

@@ -27,6 +27,8 @@ _PROPERTIES = {
     "max_calls": _COUNT,
     "max_delegations": _COUNT,
     "max_parallel": _COUNT,
+    "session_usd": {"type": "number", "exclusiveMinimum": 0},
+    "session_tokens": _COUNT,
     "agents": _TEXT,
     "home": _TEXT,
     "quiet": _FLAG,
@@ -67,7 +69,7 @@ def read_settings_file(folder: Path | None = None) -> dict[str, Any]:
                 f"{NAME}: there is no setting {one_line(name, 40)}", hint=f"Settings: {_KNOWN}."
             )
         if isinstance(value, float) and (
-            name not in ("max_seconds", "max_usd") or not math.isfinite(value)
+            name not in ("max_seconds", "max_usd", "session_usd") or not math.isfinite(value)
         ):
             # JSON Schema takes 5.0 for an integer, and lets a NaN through every bound
             raise ConfigError(f"{NAME}: {name} cannot be {value}", hint=f"In {path}.")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from delegator.agents import AGENT_LIMITS, Agent
+from delegator.asking import Role
 from delegator.budget import Budget
 from delegator.calls import Surroundings
 from delegator.citations import NOT_OPENED, Claim, check_claims, first_cite
@@ -18,7 +19,7 @@ from delegator.errors import ConfigError, HandoffRejected, ToolRejected
 from delegator.handoff import BRIEF, SUBMIT, TASK_HEAD, Brief, Report, accept, salvage
 from delegator.knowledge import Library
 from delegator.ladder import Rung
-from delegator.loop import Again, Candidate, Done, Loop, Role
+from delegator.loop import Again, Candidate, Done, Loop
 from delegator.messages import Message, Text, ToolResult, ToolUse
 from delegator.outcome import Outcome, Receipt, SourceSeen, Watch
 from delegator.policy import Effects

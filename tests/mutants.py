@@ -566,10 +566,10 @@ MUTANTS = (
     ),
     Mutant(
         "B1 what was begun is paid for",
-        "loop.py",
-        "                        reservation.settle(event.usage)\n",
-        "                        pass\n",
-        "test_loop.py",
+        "asking.py",
+        "            if begun is not None:\n                reservation.settle(begun.owed)\n",
+        "            pass\n",
+        "test_faults.py",
     ),
     Mutant(
         "B4 a limit in dollars needs prices",
@@ -601,7 +601,7 @@ MUTANTS = (
     ),
     Mutant(
         "the orchestrator's context is bounded",
-        "loop.py",
+        "asking.py",
         "if most is not None and self._size.length(self.messages) > most:",
         "if False:",
         "test_trimming.py",

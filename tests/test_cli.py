@@ -86,7 +86,7 @@ def test_a_run_whose_time_is_up_exits_3_and_says_so(docs: Path, main: Main) -> N
             "ask", "--docs", str(docs), "--base-url", served.url, "--max-seconds", "1", QUESTION
         )
     assert (status, out.splitlines()[0]) == (3, "The run stopped early: the time was up.")
-    assert err.endswith("answer was complete\n           Raise --max-seconds.\n")
+    assert err.endswith("stopped answering.\n           Try again, or raise --max-seconds.\n")
 
 
 @requirement("cli:exit")

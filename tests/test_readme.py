@@ -43,10 +43,8 @@ def test_every_link_leads_to_a_file() -> None:
 
 
 def test_every_option_and_command_in_the_readme_exists() -> None:
-    ask = cli.commands["ask"]
-    options = {
-        name for param in ask.params if isinstance(param, click.Option) for name in param.opts
-    }
+    common = (*cli.commands["ask"].params, *cli.commands["chat"].params)
+    options = {name for param in common if isinstance(param, click.Option) for name in param.opts}
     table = re.findall(r"^\| (`--.*?) \|", README, re.MULTILINE)
     named = set(re.findall(r"`(--[a-z-]+)", " ".join(table)))
     assert named <= options

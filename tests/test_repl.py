@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from delegator.api import Settings, open_index
+from delegator.budget import NO_LIMITS, Limits
 from delegator.outcome import Outcome
 from delegator.repl import Repl
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
@@ -67,6 +68,7 @@ def chat(
     *typed: Typed,
     answers: bool = True,
     quiet: bool = False,
+    session: Limits = NO_LIMITS,
 ) -> tuple[int, MessagesApi, Fingers]:
     """A chat with a server that plays `script`: its status, what the server saw, what the person was asked."""
 
@@ -74,7 +76,9 @@ def chat(
         async with asyncio.timeout(MANY_SECONDS), MessagesApi(script) as api:
             index = open_index([docs])
             async with Fingers(api, typed, answers=answers) as person:
-                repl = Repl(Settings(base_url=api.url), index, quiet=quiet, read=person)
+                repl = Repl(
+                    Settings(base_url=api.url, session=session), index, quiet=quiet, read=person
+                )
                 status = await repl.run()
             index.close()
             assert api.script_errors == []
@@ -165,7 +169,7 @@ def test_commands_are_answered_beside_the_conversation(
     assert (status, len(orchestrator(api))) == (0, 2)
     assert "/clear   forget the conversation" in err
     assert "\nresearcher\n" in err
-    assert "1 run · 480 tokens\n" in err
+    assert "1 run · 480 tokens · $0.0016\n" in err
     assert "There is no command /x[2J; /help lists them." in err
     assert out.startswith("BM25 ranks [1].")
 
@@ -305,3 +309,16 @@ def test_a_chat_in_a_terminal(terminal: Any) -> None:
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
+
+
+@requirement("B1")
+def test_all_questions_of_a_chat_share_the_limits_of_its_session(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (QUESTION, "/cost", "b?")
+    few = Limits(tokens=500)
+    status, api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, *lines, session=few)
+    _, err = capsys.readouterr()
+    assert status == 0
+    assert "the session reached its limit of 500 tokens" in err
+    assert "Raise --session-tokens." in err

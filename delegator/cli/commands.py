@@ -16,6 +16,8 @@ from delegator.cli.options import (
     AGENTS,
     HOME,
     JSON,
+    SESSION_TOKENS,
+    SESSION_USD,
     Chosen,
     common,
     file_settings,
@@ -97,6 +99,8 @@ def ask(question: str, *, as_json: bool, as_events: bool, **options: Any) -> Non
 
 @cli.command(short_help="Ask question after question.")
 @common
+@SESSION_USD
+@SESSION_TOKENS
 def chat(**options: Any) -> None:
     """Ask question after question; follow-ups know the conversation.
 

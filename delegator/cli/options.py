@@ -52,6 +52,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )  # fmt: skip
 
 
+SESSION_USD = click.option(
+    "--session-usd", type=_AMOUNT, metavar="X", help="US dollars for the whole chat."
+)
+SESSION_TOKENS = click.option(
+    "--session-tokens", type=_COUNT, metavar="N", help="Tokens for the whole chat."
+)
+
+
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that every command about runs has."""
     for option in reversed(_OPTIONS):
@@ -91,6 +99,7 @@ def settings(options: dict[str, Any]) -> Chosen:
             delegations=given.get("max_delegations"),
             parallel=given.get("max_parallel"),
         )
+        session = Limits(usd=given.get("session_usd"), tokens=given.get("session_tokens"))
     except ValueError as error:  # what gets past the types: NaN
         raise ConfigError(str(error), hint="Give a number above zero.") from error
     made = Settings(
@@ -99,6 +108,7 @@ def settings(options: dict[str, Any]) -> Chosen:
         base_url=given.get("base_url", ""),
         offline=given.get("offline", False),
         limits=limits,
+        session=session,
         agents=own_agents(given.get("agents")),
         level=level_named(given.get("trust", "typed")),
         private=tuple(Path(path) for path in given.get("private", ())),

@@ -115,7 +115,7 @@ class Accumulator:
                 self._take_usage(event["message"].get("usage"))
                 self._usage.pop("output_tokens", None)  # a placeholder: the count comes last
                 if self._usage:
-                    yield Begun(usage=self.usage)
+                    yield self.owed
             case "content_block_start":
                 yield from self._start(event["index"], event["content_block"])
             case "content_block_delta":
@@ -202,6 +202,11 @@ class Accumulator:
     def _take_usage(self, usage: object) -> None:
         if isinstance(usage, Mapping):
             self._usage.update({k: v for k, v in usage.items() if _is_count(v)})
+
+    @property
+    def owed(self) -> Begun:
+        """What is paid for already, and keeps growing."""
+        return Begun(usage=self.usage, so_far=lambda: self.usage)
 
     @property
     def usage(self) -> Usage:

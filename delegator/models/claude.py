@@ -22,7 +22,7 @@ import httpx2
 
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
-from delegator.model import Begun, ModelEvent, Request, Retrying
+from delegator.model import ModelEvent, Request, Retrying
 from delegator.models import CREDENTIALS, DEFAULT_MODEL, sse
 from delegator.models.accumulate import Accumulator, fault_of
 from delegator.models.governor import Governor, retry_after
@@ -94,6 +94,8 @@ class Claude:
         """
         for attempt in count(1):
             begun = False
+            if self.governor.pause > request.patience:
+                raise ModelError(Fault.RATE_LIMITED)
             try:
                 async with (
                     self.governor.slot(priority=request.priority, run=request.run),
@@ -105,7 +107,7 @@ class Claude:
                 return
             except ModelError as error:
                 pause = self.governor.failed(error, attempt)
-                if begun or pause is None:  # what was begun is paid for
+                if begun or pause is None or pause > request.patience:  # what was begun is paid for
                     raise
                 fault = error.fault
             yield Retrying(fault=fault, seconds=pause)
@@ -147,7 +149,7 @@ class Claude:
                     yield accumulator.reply()
                 except (ModelError, httpx2.HTTPError):
                     if accumulator.begun:
-                        yield Begun(usage=accumulator.usage)
+                        yield accumulator.owed
                     raise
 
     @asynccontextmanager

@@ -64,6 +64,11 @@ class Governor:
         """Calls that are being answered."""
         return self._under_way.total()
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next call may start."""
+        return max(self.not_before - self.clock(), 0.0)
+
     @asynccontextmanager
     async def slot(self, *, priority: int, run: str) -> AsyncIterator[None]:
         """A place among the calls that are under way; waits for one if need be."""
@@ -86,7 +91,7 @@ class Governor:
         for counted in _COUNTED:
             left = headers.get(_LEFT.format(counted))
             if left is not None and left.isdecimal() and int(left) == 0:
-                self._pause(_seconds_until(headers.get(_RESET.format(counted), "")))
+                self._hold(_seconds_until(headers.get(_RESET.format(counted), "")))
 
     def failed(self, error: ModelError, attempt: int) -> float | None:
         """Seconds to wait before the call is made again; `None` if that is no use."""
@@ -95,12 +100,12 @@ class Governor:
         if error.fault not in _TRANSIENT or attempt >= ATTEMPTS:
             return None
         if error.retry_after is not None:
-            self._pause(error.retry_after)
+            self._hold(error.retry_after)
             return error.retry_after * (1 + 0.1 * self.chance())
         pause: float = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
         return pause * (0.5 + 0.5 * self.chance())
 
-    def _pause(self, seconds: float) -> None:
+    def _hold(self, seconds: float) -> None:
         self.not_before = max(self.not_before, self.clock() + seconds)
 
     def _open(self) -> bool:

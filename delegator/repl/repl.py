@@ -6,7 +6,7 @@ import sys
 from delegator import __version__
 from delegator.answer import Answer
 from delegator.api import Settings, checked_question, opened
-from delegator.budget import Usage
+from delegator.budget import Budget
 from delegator.errors import ConfigError
 from delegator.interrupt import cancelling
 from delegator.knowledge import Index
@@ -17,7 +17,7 @@ from delegator.policy import ApprovalRequest
 from delegator.repl.lines import PROMPT, Reader, reader
 from delegator.sanitize import one_line
 from delegator.terminal import answers, approvals, streams
-from delegator.terminal.board import counted, short
+from delegator.terminal.board import counted
 from delegator.terminal.views import QuietView, View, view
 
 INTERRUPTED = 130
@@ -54,7 +54,6 @@ class Repl:
         self._quiet = quiet
         self._verbose = verbose
         self._turns: list[Turn] = []
-        self._usage = Usage()
         self._runs = 0
         self._read = read or reader()
         self._view: View = QuietView()
@@ -80,7 +79,7 @@ class Repl:
                 if line in ("/exit", "/quit"):
                     return 0
                 if line.startswith("/"):
-                    self._command(line.split(maxsplit=1)[0])
+                    self._command(line.split(maxsplit=1)[0], setup.session)
                 elif line:
                     await self._ask(line, setup)
 
@@ -91,15 +90,14 @@ class Repl:
                 f"delegator {__version__} · {setup.model.id} · {documents} · {setup.level.value} · /help"
             )
 
-    def _command(self, name: str) -> None:
+    def _command(self, name: str, session: Budget) -> None:
         match name:
             case "/help":
                 streams.say(_HELP)
             case "/agents":
                 streams.say(agents_text(self._settings.agents))
             case "/cost":
-                tokens = short(self._usage.total)
-                streams.say(f"{counted(self._runs, 'run')} · {tokens} tokens")
+                streams.say(f"{counted(self._runs, 'run')} · {answers.spent(session)}")
             case "/clear":
                 self._turns.clear()
                 streams.say("The conversation is forgotten.")
@@ -114,7 +112,6 @@ class Repl:
             return
         answer = await self._watch(Run(question, setup, tuple(self._turns)))
         self._runs += 1
-        self._usage += answer.usage
         answers.show(answer)
         if not sys.stdout.isatty():
             streams.put("")  # between this answer and the next one

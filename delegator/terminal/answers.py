@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from delegator.answer import Answer, source_line
+from delegator.budget import Budget
 from delegator.errors import ModelError
 from delegator.ladder import LADDER, Shown
 from delegator.outcome import Outcome
@@ -70,7 +71,7 @@ def figures(answer: Answer) -> str:
     if answer.usage.total:
         parts.append(f"{short(answer.usage.total)} tokens")
     if answer.usd:
-        parts.append(f"${answer.usd:.4f}" if answer.usd < 1 else f"${answer.usd:,.2f}")
+        parts.append(dollars(answer.usd))
     parts += [f"{answer.seconds:.1f} s", counted(len(answer.delegations), "delegation")]
     return " · ".join(parts)
 
@@ -105,3 +106,22 @@ def _flags(answer: Answer) -> Iterator[str]:
         if review and LADDER[answer.level].shown is not Shown.REFERENCES:
             said += f": {review.feedback}"  # else a source would speak in the system's own voice
         yield one_line(f"{id} {records[id].task}{said}", 300)
+
+
+def spent(session: Budget) -> str:
+    """What the runs of a session have used, and of how much."""
+    limits = session.limits
+    tokens = f"{short(session.spent.total)} tokens"
+    if limits.tokens is not None:
+        tokens = f"{short(session.spent.total)} of {short(limits.tokens)} tokens"
+    parts = [tokens]
+    if session.usd and limits.usd is None:
+        parts.append(dollars(session.usd))
+    elif limits.usd is not None:
+        parts.append(f"{dollars(session.usd or 0.0)} of {dollars(limits.usd)}")
+    return " · ".join(parts)
+
+
+def dollars(amount: float) -> str:
+    """An amount of money, with more digits where it is small."""
+    return f"${amount:.4f}" if amount < 1 else f"${amount:,.2f}"

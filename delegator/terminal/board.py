@@ -14,6 +14,7 @@ from delegator.events import (
     DelegationStarted,
     Event,
     ModelCallFinished,
+    ModelCallRetried,
     ModelCallStarted,
     Reminded,
     RunFinished,
@@ -130,11 +131,23 @@ def _follow(row: Row, what: object) -> None:
             row.name = name
         case ModelCallStarted():
             row.doing, row.words = (f"thinking over {row.over}" if row.over else "thinking"), 0
+        case ModelCallRetried(fault=fault, seconds=seconds):
+            row.doing = retried(fault, seconds)
         case TextStreamed(text=text):
             row.words += text.count(" ")
             row.doing = f"writing, {counted(row.words, 'word')}" if row.words else "writing"
         case ModelCallFinished(usage=usage):
             row.calls, row.usage, row.doing = row.calls + 1, row.usage + usage, ""
+        case Reminded(why=why):
+            row.over = f"a reminder: {why}"
+        case ToolStarted() | ToolFinished():
+            _follow_tool(row, what)
+        case _:
+            pass
+
+
+def _follow_tool(row: Row, what: ToolStarted | ToolFinished) -> None:
+    match what:
         case ToolStarted(tool=tool) if tool.startswith(_DELEGATES):
             row.waiting_for += 1
         case ToolFinished(tool=tool) if tool.startswith(_DELEGATES):
@@ -143,8 +156,6 @@ def _follow(row: Row, what: object) -> None:
             row.doing, row.over = _using(tool, subject)
         case ToolFinished(tool=tool, problem=problem) if problem:
             row.over = f"a failed {tool}: {problem}"
-        case Reminded(why=why):
-            row.over = f"a reminder: {why}"
         case _:
             pass
 
@@ -155,6 +166,11 @@ def _using(tool: str, subject: str) -> tuple[str, str]:
         return "reading on", "what it read"
     quoted = f" “{subject}”" if subject else ""
     return f"{'searching' if tool == 'search' else tool}{quoted}", quoted.strip() or tool
+
+
+def retried(fault: str, seconds: float) -> str:
+    """`server overloaded, asks again in 3 s`."""
+    return f"server {fault.replace('_', ' ')}, asks again in {seconds:.0f} s"
 
 
 def counted(number: int, noun: str) -> str:

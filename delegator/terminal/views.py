@@ -12,6 +12,7 @@ from delegator.events import (
     DelegationStarted,
     Event,
     ModelCallFinished,
+    ModelCallRetried,
     Noticed,
     Reminded,
     RunStarted,
@@ -20,7 +21,7 @@ from delegator.events import (
 )
 from delegator.sanitize import one_line
 from delegator.terminal import streams
-from delegator.terminal.board import counted, short
+from delegator.terminal.board import counted, retried, short
 
 LONGEST_LINE = 200
 PATIENCE_SECONDS = 1.0
@@ -92,12 +93,22 @@ def _line(event: Event) -> str:
             return f"{id} {name}{on}: {task}"
         case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
             return f"{id} {outcome}{f', {verdict}' if verdict else ''} ({receipt.seconds:.1f} s)"
-        case Reminded(why=why):
-            return f"{event.agent} asked to mend: {why}"
-        case Decided(tool=tool, decision=decision, rule=rule) if decision != "allowed":
-            return f"{event.agent} {tool}: {decision} ({rule})"
         case Noticed(text=text):
             return text
+        case _:
+            trouble = _trouble(event)
+            return f"{event.agent} {trouble}" if trouble else ""
+
+
+def _trouble(event: Event) -> str:
+    """What an agent had to put up with."""
+    match event.what:
+        case ModelCallRetried(fault=fault, seconds=seconds):
+            return retried(fault, seconds)
+        case Reminded(why=why):
+            return f"asked to mend: {why}"
+        case Decided(tool=tool, decision=decision, rule=rule) if decision != "allowed":
+            return f"{tool}: {decision} ({rule})"
         case _:
             return ""
 
