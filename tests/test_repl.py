@@ -317,7 +317,7 @@ def test_all_questions_of_a_chat_share_the_limits_of_its_session(
 ) -> None:
     lines = (QUESTION, "/cost", "b?")
     few = Limits(tokens=500)
-    status, api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, *lines, session=few)
+    status, _api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, *lines, session=few)
     _, err = capsys.readouterr()
     assert status == 0
     assert "the session reached its limit of 500 tokens" in err
