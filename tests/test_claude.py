@@ -4,8 +4,9 @@ import asyncio
 import gzip
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +22,7 @@ from delegator.model import Begun, ModelEvent, Request, TextDelta, ToolUseReady
 from delegator.model import Reply as WholeReply
 from delegator.models import DEFAULT_MODEL, claude
 from delegator.models.claude import Claude
+from delegator.models.direct import Direct
 from delegator.models.governor import ATTEMPTS
 from delegator.trust import OPERATOR, UNTRUSTED, USER
 from messages_api import (
@@ -60,12 +62,38 @@ def on_loopback(reply: Reply | Script, use: Use[T], **settings: Any) -> T:
 
     async def run() -> T:
         async with asyncio.timeout(MANY_SECONDS), MessagesApi(_script(reply)) as api:
+            if WAY.get() and not {"http_client", "max_retries"} & set(settings):
+                async with _straight(api.url, settings.get("timeout")) as model:
+                    return await use(model, api)
             settings.setdefault("max_retries", 0)
             client = anthropic.AsyncAnthropic(api_key="key", base_url=api.url, **settings)
             async with Claude(client=client) as model:
                 return await use(model, api)
 
     return asyncio.run(run())
+
+
+WAY: ContextVar[bool] = ContextVar("straight", default=False)
+"""Whether a model goes straight to its server, or through a client of the SDK's."""
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["straight", "sdk"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test for both ways."""
+    token = WAY.set(request.param)
+    yield
+    WAY.reset(token)
+
+
+def _straight(url: str, timeout: httpx2.Timeout | None) -> Claude:
+    """A model as the command line makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTHROPIC_API_KEY", "key")
+        model = Claude(base_url=url)
+    assert isinstance(model._sender, Direct)
+    if timeout is not None and timeout.read is not None:
+        model._sender.read_seconds = timeout.read
+    return model
 
 
 def as_configured(reply: Reply | Script, use: Use[T], path: str = "") -> T:

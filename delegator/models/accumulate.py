@@ -14,18 +14,9 @@ from delegator.budget import Usage
 from delegator.errors import Fault, ModelError
 from delegator.messages import Block, Opaque, Stop, Text, ToolUse
 from delegator.model import Begun, ModelEvent, Reply, TextDelta, ToolUseReady
+from delegator.models.faults import fault_of
 from delegator.models.sse import load
 
-_ERRORS = {
-    "authentication_error": Fault.AUTH,
-    "permission_error": Fault.AUTH,
-    "not_found_error": Fault.NOT_FOUND,
-    "invalid_request_error": Fault.BAD_REQUEST,
-    "billing_error": Fault.SPEND_LIMIT,
-    "rate_limit_error": Fault.RATE_LIMITED,
-    "overloaded_error": Fault.OVERLOADED,
-    "timeout_error": Fault.SILENT,
-}
 _GROWING = {
     "text_delta": "text",
     "thinking_delta": "thinking",
@@ -37,11 +28,6 @@ _BY_ITSELF = ("tool_use", "end_turn")
 """Some servers (vLLM and LiteLLM among them) say `end_turn` after a call: it is as complete as one that ends in `tool_use`."""
 _CHARACTERS_PER_TOKEN = 3
 """A cautious guess, used only where a server reports no usable number."""
-
-
-def fault_of(error_type: object) -> Fault:
-    """The fault that an API error type stands for."""
-    return _ERRORS.get(error_type, Fault.SERVER) if isinstance(error_type, str) else Fault.SERVER
 
 
 @dataclass(slots=True)
