@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import anthropic
 import httpx2
 import pytest
+from anthropic._constants import ANTHROPIC_API_VERSION
 from anthropic._streaming import ServerSentEvent, SSEDecoder
 
 from delegator.budget import Usage
@@ -22,7 +24,7 @@ from delegator.model import Begun, ModelEvent, Request, TextDelta, ToolUseReady
 from delegator.model import Reply as WholeReply
 from delegator.models import DEFAULT_MODEL, claude
 from delegator.models.claude import Claude
-from delegator.models.direct import Direct
+from delegator.models.direct import API_VERSION, Direct, direct
 from delegator.models.governor import ATTEMPTS
 from delegator.trust import OPERATOR, UNTRUSTED, USER
 from messages_api import (
@@ -487,6 +489,27 @@ def test_a_profile_that_is_not_there_is_a_configuration_error(
     monkeypatch.setenv("ANTHROPIC_PROFILE", "nobody")
     with pytest.raises(ConfigError, match="nobody"):
         Claude()
+
+
+def test_the_version_of_the_api_is_the_one_that_the_sdk_speaks() -> None:
+    assert API_VERSION == ANTHROPIC_API_VERSION
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("ANTHROPIC_CUSTOM_HEADERS", "X-Team: tea"),
+        ("ANTHROPIC_API_KEY", ""),
+    ],
+)
+def test_what_takes_more_than_a_key_goes_through_the_sdk(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key")
+    assert direct("") is not None
+    monkeypatch.setenv(name, value)
+    assert direct("") is None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK's own
@@ -964,3 +987,18 @@ def test_many_calls_at_once_are_all_in_flight() -> None:
         return api.peak_in_flight
 
     assert on_loopback(script, use) == 20
+
+
+@requirement("lazy")
+def test_a_call_that_needs_no_more_than_a_key_never_imports_the_sdk() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from delegator.models.claude import Claude\n"
+        "async def go():\n"
+        "    async with Claude(base_url='http://127.0.0.1:9') as model:\n"
+        "        return model\n"
+        "asyncio.run(go())\n"
+        "print('anthropic' in sys.modules, 'aiohttp' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -12,3 +12,9 @@ CREDENTIALS = (
 """Environment variables that hold or name credentials for the Messages API."""
 DEFAULT_MODEL = "claude-sonnet-5-5"
 """Who answers where nobody is named."""
+CLOUDS = {
+    "bedrock": ("AsyncAnthropicBedrock", "botocore"),
+    "vertex": ("AsyncAnthropicVertex", "google.auth"),
+    "foundry": ("AsyncAnthropicFoundry", "anthropic"),
+}
+"""The SDK's client for a cloud, and the module without which it fails at the first request."""

@@ -1,8 +1,8 @@
 """Claude, and every server that speaks the Messages API.
 
-The `anthropic` SDK brings credentials, clouds and conventions; the bytes go over aiohttp where a key is all that is needed. The event
-stream is parsed here, and calls are paced and made again by our own governor, which knows of all agents. This module imports the SDK,
-which takes over a second: import it only to use it.
+Where a key is all that is needed, the bytes go straight over aiohttp; profiles, clouds and whatever else takes more go through the
+`anthropic` SDK, which is imported only then, for that takes seconds. The event stream is parsed here, and calls are paced and made
+again by our own governor, which knows of all agents.
 """
 
 import asyncio
@@ -18,11 +18,10 @@ from weakref import WeakKeyDictionary
 from delegator.errors import Fault, ModelError
 from delegator.messages import message_to_wire, tool_to_wire
 from delegator.model import ModelEvent, Request, Retrying
-from delegator.models import DEFAULT_MODEL
+from delegator.models import CLOUDS, DEFAULT_MODEL
 from delegator.models.accumulate import Accumulator
-from delegator.models.direct import Direct
+from delegator.models.direct import direct
 from delegator.models.governor import Governor
-from delegator.models.sdk import CLOUDS, Sdk, client_for, cloud_client, loopback, socks, tls
 from delegator.models.sending import Sender
 
 DRAIN_SECONDS = 1.0
@@ -44,9 +43,8 @@ class Claude:
         cloud = cloud if cloud in CLOUDS else ""
         self.id = (name if cloud else model) or DEFAULT_MODEL
         self.governor = governor_of(base_url or cloud)
-        own = client or (cloud_client(cloud) if cloud else client_for(base_url))
-        self._sdk = Sdk(own, cloud)
-        self._sender: Sender = self._sdk if client or cloud else _shortest(self._sdk)
+        straight = None if client or cloud else direct(base_url)
+        self._sender: Sender = straight or _through_sdk(client, cloud, base_url)
 
     async def __aenter__(self) -> Self:
         """Hand out the model."""
@@ -59,9 +57,7 @@ class Claude:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        await self._sdk.close()
-        if self._sender is not self._sdk:
-            await self._sender.close()
+        await self._sender.close()
 
     async def stream(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
         """Send one request and yield what comes back. A call that fails before the server has counted anything is made again.
@@ -94,7 +90,9 @@ class Claude:
         """Tokens of a request's prompt, by the server's count; `None` from a server that can not say."""
         body = self._body(request)
         counted = ("model", "system", "messages", "tools")
-        return await self._sdk.count_tokens({name: body[name] for name in counted if name in body})
+        return await self._sender.count_tokens(
+            {name: body[name] for name in counted if name in body}
+        )
 
     async def _attempt(self, request: Request) -> AsyncGenerator[ModelEvent, None]:
         """One request, and what comes back.
@@ -137,14 +135,10 @@ class Claude:
         return body
 
 
-def _shortest(sdk: Sdk) -> Sender:
-    """The straight way to a server, where a key is all that the SDK would bring; else the way through the SDK."""
-    client = sdk.client
-    if client.credentials is not None or socks():
-        return sdk
-    named = {name: v for name, v in client.default_headers.items() if isinstance(v, str)}
-    url = f"{str(client.base_url).rstrip('/')}/v1/messages"
-    return Direct(url, named, tls=tls(), proxies=not loopback(client.base_url.host))
+def _through_sdk(client: Any, cloud: str, base_url: str) -> Sender:
+    from delegator.models.sdk import Sdk, client_for, cloud_client  # noqa: PLC0415 - costs seconds
+
+    return Sdk(client or (cloud_client(cloud) if cloud else client_for(base_url)), cloud)
 
 
 _governors: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Governor]] = WeakKeyDictionary()

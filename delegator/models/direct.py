@@ -1,35 +1,88 @@
-"""Requests over aiohttp, with the SDK's headers and without its machinery, which costs as much as all the rest of a call."""
+"""Requests over aiohttp, without the SDK: its machinery costs as much as all the rest of a call, and to import it takes over a second.
 
+Only for what a key or a token is enough for. The headers are those that the SDK would send.
+"""
+
+import asyncio
 import json
+import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from ssl import SSLContext
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from delegator.errors import Fault, ModelError
+from delegator import __version__
+from delegator.errors import ConfigError, Fault, ModelError
 from delegator.models import sse
 from delegator.models.faults import refused
-from delegator.models.sending import CONNECT_SECONDS, READ_SECONDS, Response, encoded, lowered
+from delegator.models.sending import (
+    CONNECT_SECONDS,
+    COUNT_SECONDS,
+    READ_SECONDS,
+    Response,
+    encoded,
+    loopback,
+    lowered,
+)
 
+API_VERSION = "2026-10-21"
+API = "https://api.anthropic.com"
 MOST_CONNECTIONS = 1_000
 KEPT_SECONDS = 60.0
 """How long an idle connection is kept for the next call."""
 MOST_ERROR_BYTES = 100_000
-_CREDENTIALS = frozenset({"authorization", "x-api-key"})
+
+
+def direct(base_url: str) -> "Direct | None":
+    """The straight way to a server, by an address that is given or the environment's; `None` where it takes the SDK to get there.
+
+    Raises:
+        ConfigError: The address is no URL.
+    """
+    address = base_url or os.environ.get("ANTHROPIC_BASE_URL", "")
+    key = os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN")
+    plain = all(urlsplit(proxy).scheme in ("http", "https") for proxy in getproxies().values())
+    if not (key or address) or not plain or "ANTHROPIC_CUSTOM_HEADERS" in os.environ:
+        return None
+    root = (address or API).rstrip("/").removesuffix("/v1")
+    return Direct(f"{root}/v1/messages", key or "none", proxies=not loopback(_host(root)))
+
+
+def _host(address: str) -> str:
+    """The host of an address.
+
+    Raises:
+        ConfigError: It is no URL.
+    """
+    host = None
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    if not host or not address.isprintable() or " " in address:
+        raise ConfigError(
+            "the model server's address is not a URL",
+            hint="Check --base-url and ANTHROPIC_BASE_URL.",
+        )
+    return host
 
 
 class Direct:
     """Sends requests to one address. Use it in one event loop."""
 
-    def __init__(
-        self, url: str, headers: Mapping[str, str], *, tls: SSLContext, proxies: bool
-    ) -> None:
+    def __init__(self, url: str, key: str, *, proxies: bool) -> None:
         self._url = url
-        self._headers = headers
-        self._tls = tls
+        self._headers = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "User-Agent": f"delegator/{__version__}",
+            "anthropic-version": API_VERSION,
+        }
         self._proxies = proxies
         self.read_seconds = READ_SECONDS
         """The longest silence between two bytes."""
@@ -40,6 +93,22 @@ class Direct:
         if self._session is not None:
             await self._session.close()
 
+    async def count_tokens(self, body: dict[str, Any]) -> int | None:
+        """Tokens of a prompt, by the server's count; `None` from a server that can not say."""
+        try:
+            with _named(Fault.UNREACHABLE):
+                async with (
+                    asyncio.timeout(COUNT_SECONDS),
+                    self._open().post(
+                        f"{self._url}/count_tokens", data=encoded(body), headers=self._headers
+                    ) as response,
+                ):
+                    told = sse.parse_object(await response.read()) if response.ok else {}
+        except (ModelError, ValueError, TypeError, RecursionError):
+            return None
+        counted = told.get("input_tokens")
+        return counted if isinstance(counted, int) else None
+
     @asynccontextmanager
     async def sent(self, body: dict[str, Any]) -> AsyncIterator[Response]:
         """The response to a request, its body still unread.
@@ -47,8 +116,6 @@ class Direct:
         Raises:
             ModelError: There is none, or it breaks off.
         """
-        if not _CREDENTIALS & {name.lower() for name in self._headers}:
-            raise ModelError(Fault.AUTH)
         response = await self._posted(body)
         try:
             headers = lowered(response.raw_headers)
@@ -73,7 +140,7 @@ class Direct:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=MOST_CONNECTIONS, keepalive_timeout=KEPT_SECONDS, ssl=self._tls
+                    limit=MOST_CONNECTIONS, keepalive_timeout=KEPT_SECONDS, ssl=_tls()
                 ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=CONNECT_SECONDS, sock_read=self.read_seconds
@@ -82,6 +149,17 @@ class Direct:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def _tls() -> ssl.SSLContext:
+    """The system's own judgement of certificates, as the SDK has it, unless a person names a file of them."""
+    if {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+        return ssl.create_default_context()
+    try:
+        import truststore  # noqa: PLC0415 - it comes with the SDK
+    except ImportError:  # pragma: no cover - with another SDK
+        return ssl.create_default_context()
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 async def _told(response: aiohttp.ClientResponse) -> object:

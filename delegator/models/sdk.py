@@ -7,9 +7,7 @@ import importlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from functools import cache
 from http import HTTPStatus
-from ssl import SSLContext
 from typing import Any
 from urllib.request import getproxies
 
@@ -17,20 +15,20 @@ import anthropic
 import httpx2
 
 from delegator.errors import ConfigError, Fault, ModelError
-from delegator.models import CREDENTIALS, sse
+from delegator.models import CLOUDS, CREDENTIALS, sse
 from delegator.models.faults import fault_of, refused
-from delegator.models.sending import CONNECT_SECONDS, READ_SECONDS, Response, encoded, lowered
+from delegator.models.sending import (
+    CONNECT_SECONDS,
+    COUNT_SECONDS,
+    READ_SECONDS,
+    Response,
+    encoded,
+    loopback,
+    lowered,
+)
 
-COUNT_SECONDS = 20.0
-"""How long the count of a prompt may take."""
 _TIMEOUT = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=256, keepalive_expiry=60.0)
-CLOUDS = {
-    "bedrock": ("AsyncAnthropicBedrock", "botocore"),
-    "vertex": ("AsyncAnthropicVertex", "google.auth"),
-    "foundry": ("AsyncAnthropicFoundry", "anthropic"),
-}
-"""The SDK's client for a cloud, and the module without which it fails at the first request."""
 
 
 class Sdk:
@@ -180,30 +178,16 @@ def client_for(base_url: str) -> anthropic.AsyncAnthropic:
         ) from error
 
 
-@cache
-def tls() -> SSLContext:
-    """One for the whole process: to make it takes as long as twenty calls."""
-    return httpx2.create_ssl_context()
-
-
-def socks() -> bool:
-    """Whether the environment names a SOCKS proxy, which aiohttp does not speak."""
-    return any(address.startswith("socks") for address in getproxies().values())
-
-
 def _http(*, direct: bool) -> httpx2.AsyncClient:
     """Connections for what goes through the SDK. A `direct` one ignores the environment's proxies: none leads back to this machine."""
     if direct:
+        verify = httpx2.create_ssl_context()
         return anthropic.DefaultAioHttpClient(
-            timeout=_TIMEOUT, limits=_LIMITS, verify=tls(), trust_env=False
+            timeout=_TIMEOUT, limits=_LIMITS, verify=verify, trust_env=False
         )
-    kind = anthropic.DefaultAsyncHttpxClient if socks() else anthropic.DefaultAioHttpClient
-    return kind(timeout=_TIMEOUT, limits=_LIMITS, verify=tls())
-
-
-def loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    socks = any(address.startswith("socks") for address in getproxies().values())
+    kind = anthropic.DefaultAsyncHttpxClient if socks else anthropic.DefaultAioHttpClient
+    return kind(timeout=_TIMEOUT, limits=_LIMITS)
 
 
 def _model_error(error: anthropic.AnthropicError) -> ModelError:

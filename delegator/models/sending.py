@@ -10,6 +10,9 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
 """The longest silence between two bytes. A run's own deadline usually ends it sooner."""
 
+COUNT_SECONDS = 20.0
+"""How long the count of a prompt may take."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
@@ -31,6 +34,9 @@ class Sender(Protocol):
             ModelError: There is none, or, while it is read, it breaks off.
         """
 
+    async def count_tokens(self, body: dict[str, Any]) -> int | None:
+        """Tokens of a prompt, by the server's count; `None` from a server that can not say."""
+
     async def close(self) -> None:
         """Close the connections."""
 
@@ -47,3 +53,8 @@ def encoded(body: dict[str, Any]) -> bytes:
 def lowered(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Raw headers as a plain mapping: every look into the SDK's own costs ten times as much."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine: no proxy leads back to it."""
+    return host in ("localhost", "::1") or host.startswith("127.")
