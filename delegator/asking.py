@@ -12,6 +12,7 @@ from delegator.events import ModelCallFinished, ModelCallRetried, ModelCallStart
 from delegator.messages import Message, ToolUse
 from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextDelta, ToolUseReady
 from delegator.outcome import Watch
+from delegator.recording import PastCall
 from delegator.sizing import PromptSize
 from delegator.tools import Tool
 from delegator.trimming import trimmed
@@ -70,9 +71,45 @@ class Asking:
         self._size = PromptSize(role.system, (tool.spec for tool in role.tools.values()))
 
     async def ask(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
-        """One model call, checked by the guard and paid from the budget."""
-        role, emit = self.role, self.around.emit
+        """One model call, checked by the guard and paid from the budget; or what came of it, if it was made before.
+
+        Raises:
+            GuardTripped, LimitExceeded, ModelError: There is no reply.
+            JournalError, NotTheSame: What was done can not be put, or is not what was put, on record.
+            AsRecorded: It is on record that the loop ended here.
+        """
         self._shorten()
+        key, recording = f"{self.role.id}/{n}", self.around.recording
+        for lost in recording.lost(key):
+            self._pay(lost)
+        if (known := recording.answered(key)) is not None:
+            return self._again(known, n, start)
+        recording.goes_on(self.role.id)
+        return await self._anew(n, start)
+
+    def _pay(self, call: PastCall) -> None:
+        self.role.budget.charge(call.usage, self.role.price, below=self.around.recording.settled)
+        self.watch.model_calls += 1
+        self.watch.usage += call.usage
+
+    def _again(self, known: PastCall, n: int, start: Callable[[ToolUse], None]) -> Reply:
+        """The reply of a call that was made before."""
+        role, emit = self.role, self.around.emit
+        request = self._request(n, known.reply_tokens, last=known.last)
+        self.around.guard(request)
+        self.around.recording.check(known, request)
+        emit(role.id, ModelCallStarted(n=n))
+        self._pay(known)
+        if known.reply is None:
+            raise ModelError(known.fault or Fault.CUT)
+        for block in known.reply.content:
+            if isinstance(block, ToolUse):
+                start(block)
+        return self._counted(known.reply, n, 0.0)
+
+    async def _anew(self, n: int, start: Callable[[ToolUse], None]) -> Reply:
+        """A call that is made now."""
+        role, emit = self.role, self.around.emit
         worst = await self._worst(n)
         last = n > 1 and self._landing(worst)
         landing = self._lander if last else None
@@ -86,12 +123,36 @@ class Asking:
             self.watch.model_calls += 1
             started = time.monotonic()
             try:
-                reply = await self._stream(request, reservation, start)
+                reply = await self._recorded(request, worst, reservation, start)
             finally:
                 self.watch.usage += reservation.used
+        return self._counted(reply, n, time.monotonic() - started)
+
+    def _counted(self, reply: Reply, n: int, seconds: float) -> Reply:
         self._size.answered(reply.usage, len(self.messages))
-        seconds = time.monotonic() - started
-        emit(role.id, ModelCallFinished(n=n, stop=reply.name, usage=reply.usage, seconds=seconds))
+        finished = ModelCallFinished(n=n, stop=reply.name, usage=reply.usage, seconds=seconds)
+        self.around.emit(self.role.id, finished)
+        return reply
+
+    async def _recorded(
+        self,
+        request: Request,
+        worst: Worst,
+        reservation: Reservation,
+        start: Callable[[ToolUse], None],
+    ) -> Reply:
+        """A call that is on record before it is made, and again when it is over."""
+        recording = self.around.recording
+        most = Usage(input_tokens=worst.input_tokens, output_tokens=reservation.reply_tokens)
+        opened = await recording.open(request, most if self.around.counts else Usage())
+        reply, fault = None, None
+        try:
+            reply = await self._stream(request, reservation, start)
+        except ModelError as error:
+            fault = error.fault
+            raise
+        finally:
+            recording.close(opened, reservation.used, reply, fault)
         return reply
 
     async def _stream(

@@ -38,10 +38,16 @@ class Briefs:
         subjects = [old, *([self.records.by_id[old.review.by]] if old.review else [])]
         return brief_of(record.task, label, material, subjects)
 
-    def review_of(self, subject: Delegation, agent: Agent) -> tuple[Delegation, Brief]:
+    def review_of(
+        self, subject: Delegation, agent: Agent, path: str = ""
+    ) -> tuple[Delegation, Brief]:
         """A review of a finding: its record, not kept yet, and its brief with the evidence itself."""
         record = self.records.new(
-            agent, f"Review {subject.id}", about=subject.id, about_ref=subject.ref
+            agent,
+            f"Review {subject.id}",
+            path=path or f"{subject.path}.review",
+            about=subject.id,
+            about_ref=subject.ref,
         )
         material = (self._evidence(subject),)
         task = "Review the finding in your brief against its evidence."

@@ -252,6 +252,17 @@ class Budget:
             node.unpriced |= price is None and reservation.used.total > 0
         self._root.wake()
 
+    def charge(self, usage: Usage, price: Price | None, *, below: "Budget | None" = None) -> None:
+        """Count a call that was made before this process began: here, and above up to where it is counted already."""
+        cost = price.cost(usage) if price else 0
+        for node in self.lineage:
+            if node is below:
+                return
+            node.model_calls += 1
+            node.spent += usage
+            node.spent_nano += cost
+            node.unpriced |= price is None and usage.total > 0
+
     def keep(self, tokens: int, nano: int = 0) -> None:
         """Keep this much back for a last turn: at most a share of the ceiling, so that most of it stays usable."""
         limit, money = self.limits.tokens, self.limits.usd

@@ -6,7 +6,7 @@ what its author is worth; a person may approve one that it forbids, bound to the
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from delegator.budget import Price
@@ -17,6 +17,7 @@ from delegator.messages import ToolResult, ToolUse
 from delegator.model import Guard, Model
 from delegator.outcome import Watch
 from delegator.policy import UNDECLARED, ApprovalRequest, Approver, Denied, decide, nobody
+from delegator.recording import Recording
 from delegator.sanitize import one_line
 from delegator.tools import Attempt, Call, Tool, ToolOutput, attempt, capped
 from delegator.trust import OPERATOR, Label, untrusted
@@ -37,6 +38,8 @@ class Surroundings:
     """Whether the model uses tokens at all."""
     price_of: Callable[[str], Price | None] = lambda _model: None
     """What a model's tokens cost, by its id."""
+    recording: Recording = field(default_factory=Recording)
+    """Where it is put down what happens."""
 
     def price(self, model: str) -> Price | None:
         """What the tokens of an agent's model cost."""
@@ -62,6 +65,8 @@ class Calls:
     tools: Mapping[str, Tool]
     around: Surroundings
     watch: Watch
+    turn: int = 0
+    """Which reply the calls are part of."""
     _refused: set[str] = field(default_factory=set)
     """Calls that were refused, so that a model that repeats them word for word is not let go on for ever."""
 
@@ -73,14 +78,31 @@ class Calls:
         if problems := tool.schema.problems(use.input):
             text = "the input does not fit the tool's schema: " + "; ".join(problems)
             return self.error(use, text, invalid=True)
-        call = Call(input=use.input, label=label)
-        if denied := await self._denied(tool, call):
+        call = Call(input=use.input, label=label, key=f"{self.agent}/{self.turn}/{use.id}")
+        known = self.around.recording.tool(call.key)
+        if known is None and (denied := await self._denied(tool, call)):
             text = f"denied by policy {denied.rule}: {denied.reason}"
-            return self.error(use, text, invalid=self._repeats(use))
+            known = Attempt(None, text, rule=denied.rule)
+            self.around.recording.keep_tool(call.key, known)
+        if known is not None and known.rule:
+            return self.error(use, known.problem, invalid=self._repeats(use))
         self.around.emit(self.agent, ToolStarted(tool=tool.name, subject=_subject(use.input)))
         self.watch.tool_calls += 1
+        return self._finished(tool, use, known or await self._done(tool, call))
+
+    async def _done(self, tool: Tool, call: Call) -> Attempt:
+        """Run a tool. What it found is on record before anybody sees it; delegations are put down by themselves."""
+        recording = self.around.recording
+        if tool.effects.consequential:  # should we end while it runs, what came before is on record
+            await recording.flush()
         done = await attempt(tool, call)
-        return self._finished(tool, use, done)
+        if done.output is not None:
+            data = capped(done.output.data)
+            data = data if isinstance(data, dict) else {"result": data}
+            done = replace(done, output=replace(done.output, data=data))
+        if not tool.effects.delegates:
+            recording.keep_tool(call.key, done)
+        return done
 
     async def _denied(self, tool: Tool, call: Call) -> Denied | None:
         """What forbids this call, unless a person approves of exactly it."""
@@ -147,12 +169,7 @@ class Calls:
         return repeated
 
     def _output(self, use: ToolUse, output: ToolOutput) -> Output:
-        data = capped(output.data)
-        text = self.around.fence.seal(
-            data if isinstance(data, dict) else {"result": data},
-            label=output.label,
-            origin=use.name,
-        )
+        text = self.around.fence.seal(output.data, label=output.label, origin=use.name)
         block = ToolResult(tool_use_id=use.id, text=text, is_error=output.is_error)
         return Output(call=use, block=block, label=output.label)
 

@@ -48,7 +48,7 @@ class Delegations:
         """Bound how many subagents run at once."""
         self._room = asyncio.Semaphore(self.parallel)
         rung = self.staff.around.rung
-        self.records = Records(random=rung.one_source_each)
+        self.records = Records(random=rung.one_source_each, recording=self.staff.around.recording)
         self._briefs = Briefs(self.records, self.staff.library, rung.shown)
 
     def tools(self) -> dict[str, Tool]:
@@ -117,7 +117,7 @@ class Delegations:
         task, brief = call.input["task"], Brief(task=call.input["task"], label=call.label)
         found = self._found(call)
         records: list[Delegation] = []
-        for passage in found:
+        for i, passage in enumerate(found, 1):
             try:
                 reviewed = self._open()
             except LimitExceeded:
@@ -127,6 +127,7 @@ class Delegations:
             record = self.records.new(
                 agent,
                 task,
+                path=f"{call.key}#{i}",
                 source=passage.document,
                 place=passage.path,
                 planned_review=reviewed,
@@ -137,7 +138,7 @@ class Delegations:
         label = call.label
         if not records:
             self.budget.open_delegation()
-            label &= self._nothing_to_read(self.records.new(agent, task), call.label)
+            label &= self._nothing_to_read(self.records.new(agent, task, path=call.key), call.label)
         return self._output(done, label)
 
     async def _worked(
@@ -160,7 +161,7 @@ class Delegations:
             again = record.review is not None and record.review.verdict == "revise"
             if not again or record.revision >= MAX_REVISIONS or not self._may_reread(record, call):
                 break
-            revision = self.records.new(record.agent, record.task)
+            revision = self.records.new(record.agent, record.task, path=f"{record.path}.revised")
             revised = self._briefs.revision(revision, record, call.label)
             if not await self._added(revision, revised, self._reading(revision, call)):
                 break
@@ -282,8 +283,9 @@ class Delegations:
             ToolRejected: A reference names nothing that can be used so.
         """
         if agent.reviews:
-            return self._briefs.review_of(self.records.finding(call.input["finding_id"]), agent)
-        record = self.records.new(agent, call.input["task"])
+            subject = self.records.finding(call.input["finding_id"])
+            return self._briefs.review_of(subject, agent, path=call.key)
+        record = self.records.new(agent, call.input["task"], path=call.key)
         given = (
             call.input if self.records.usable() else {}
         )  # weak models name findings before there are any

@@ -34,7 +34,7 @@ class Envelope:
     """Characters that a reader could not have seen, and that were taken out."""
 
 
-def _drawn() -> str:
+def _drawn(_text: str) -> str:
     return secrets.token_hex(8)
 
 
@@ -42,7 +42,7 @@ class Fence:
     """Seals what enters the prompts of one run, and knows what it has sealed."""
 
     def __init__(
-        self, encoding: Encoding = Encoding.JSON, *, draw: Callable[[], str] = _drawn
+        self, encoding: Encoding = Encoding.JSON, *, draw: Callable[[str], str] = _drawn
     ) -> None:
         self.encoding = encoding
         self.removed = 0
@@ -62,7 +62,7 @@ class Fence:
         if self.encoding is Encoding.MARKED:
             return self._marked(data, origin, trust)
         body = self._body({"origin": origin, "trust": trust}, data)
-        opening = _JSON + self._draw()
+        opening = _JSON + self._draw(body)
         return self._kept(opening, f'{opening}",{body[1:]}')
 
     def _body(self, head: dict[str, Any], data: Mapping[str, Any]) -> str:
@@ -82,9 +82,9 @@ class Fence:
         held = "\n".join(_words(leaf) for _, leaf in parts) + json.dumps(
             [path for path, _ in parts]
         )
-        nonce = self._draw()
+        nonce = self._draw(held)
         while nonce in held:
-            nonce = self._draw()
+            nonce = self._draw(held + nonce)
         opening = _MARK + nonce
         lines = [f"{opening} open {json.dumps([origin, trust])}"]
         for path, leaf in parts:

@@ -42,6 +42,7 @@ class Fault(StrEnum):
     SILENT = "silent"
     CUT = "cut"
     MALFORMED = "malformed"
+    NOT_RECORDED = "not_recorded"
 
 
 _FAULT_TEXT: dict[Fault, tuple[str, str]] = {
@@ -73,6 +74,10 @@ _FAULT_TEXT: dict[Fault, tuple[str, str]] = {
     ),
     Fault.SILENT: ("The model server stopped answering.", "Try again, or raise --max-seconds."),
     Fault.CUT: ("The model's reply was cut off before it ended.", "Try again."),
+    Fault.NOT_RECORDED: (
+        "The recording holds no further call.",
+        "Resume the run to go on with a model.",
+    ),
     Fault.MALFORMED: (
         "The model server answered with something that is not the Messages API.",
         "Check that --base-url points at a server that speaks /v1/messages.",

@@ -23,9 +23,11 @@ from delegator.events import (
     AgentStarted,
     Reminded,
 )
+from delegator.journal import JournalError
 from delegator.messages import Block, Message, Speaker, Stop, Text, ToolUse, text_of
 from delegator.model import Reply
 from delegator.outcome import Outcome, Receipt, Watch
+from delegator.recording import AsRecorded, NotTheSame
 from delegator.trust import OPERATOR, Label
 
 _NO_RESULTS = frozenset({Stop.REFUSAL, Stop.CONTEXT_FULL, Stop.UNKNOWN})
@@ -129,13 +131,24 @@ class Loop:
             if not own.expired():
                 raise
             return self._ended(Outcome.TIMEOUT, stop="seconds", error=self.blame())
-        except LimitExceeded as error:
-            return self._ended(Outcome.BUDGET, stop=error.ceiling.value, error=error)
-        except GuardTripped as error:
-            return self._ended(Outcome.QUARANTINED, stop="guard", error=error)
-        except ModelError as error:
-            outcome = Outcome.TIMEOUT if error.fault is Fault.SILENT else Outcome.FAILED
-            return self._ended(outcome, stop=error.fault.value, error=error)
+        except AsRecorded as end:
+            return self._ended(end.outcome, stop=end.stop)
+        except DelegatorError as error:
+            return self._stopped(error)
+
+    def _stopped(self, error: DelegatorError) -> Ended:
+        match error:
+            case LimitExceeded():
+                return self._ended(Outcome.BUDGET, stop=error.ceiling.value, error=error)
+            case GuardTripped():
+                return self._ended(Outcome.QUARANTINED, stop="guard", error=error)
+            case JournalError() | NotTheSame():
+                return self._ended(Outcome.FAILED, stop="journal", error=error)
+            case ModelError(fault=fault):
+                outcome = Outcome.TIMEOUT if fault is Fault.SILENT else Outcome.FAILED
+                return self._ended(outcome, stop=fault.value, error=error)
+            case _:
+                raise error
 
     async def _turns(self) -> Ended:
         self._asking.keep_back(1)
@@ -149,6 +162,7 @@ class Loop:
     async def _turn(self, n: int) -> tuple[Reply, list[Output]]:
         """One reply, and the results of its tool calls in the order in which it made them."""
         running: dict[str, asyncio.Task[Output]] = {}
+        self._calls.turn = n
         reply: Reply | Exception
         async with asyncio.TaskGroup() as group:
 

@@ -114,6 +114,22 @@ def block_to_wire(block: Block) -> dict[str, Any]:
     assert_never(block)
 
 
+def block_from_wire(wire: Mapping[str, Any]) -> Block:
+    """What `block_to_wire` was given."""
+    match wire["type"]:
+        case "text" if wire.keys() == {"type", "text"}:
+            return Text(text=wire["text"])
+        case "tool_use" if wire.keys() == {"type", "id", "name", "input"}:
+            return ToolUse(id=wire["id"], name=wire["name"], input=wire["input"])
+        case "tool_result":
+            failed = wire.get("is_error", False)
+            return ToolResult(
+                tool_use_id=wire["tool_use_id"], text=wire["content"], is_error=failed
+            )
+        case _:
+            return Opaque(data=dict(wire))
+
+
 def message_to_wire(message: Message) -> dict[str, Any]:
     """A message in the shape of the Messages API. Labels stay at home."""
     return {"role": message.role, "content": [block_to_wire(block) for block in message.content]}

@@ -4,9 +4,10 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer, check, compose
@@ -18,6 +19,7 @@ from delegator.envelope import Fence
 from delegator.errors import RUN, SESSION, ConfigError, DelegatorError
 from delegator.events import Emitter, Event, Noticed, RunFinished, RunStarted
 from delegator.handoff import CONVERSATION
+from delegator.journal import Journal, JournalError
 from delegator.knowledge import Library
 from delegator.ladder import LADDER, Rung, Shown
 from delegator.loop import Again, Candidate, Done, Ended, Loop
@@ -26,6 +28,7 @@ from delegator.model import Guard, Model
 from delegator.outcome import Outcome, Watch
 from delegator.policy import Approver, Effects, nobody
 from delegator.prices import price_of
+from delegator.recording import Recording
 from delegator.records import Delegation
 from delegator.sanitize import one_line
 from delegator.subagent import Staff, handed, system_of
@@ -90,6 +93,10 @@ class Setup:
 
     price_of: Callable[[str], Price | None] = price_of
     """What a model's tokens cost, by its id."""
+    journal: Journal | None = None
+    """Where it is put down what happens, so that nothing is lost."""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """What a journal keeps of the settings, to go on with the same ones: nothing secret."""
 
     @property
     def rung(self) -> Rung:
@@ -108,15 +115,23 @@ class Run:
     Leaving the `async with` block cancels what is still running.
     """
 
-    def __init__(self, question: str, setup: Setup, history: tuple[Turn, ...] = ()) -> None:
-        self.id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    def __init__(
+        self,
+        question: str,
+        setup: Setup,
+        history: tuple[Turn, ...] = (),
+        recording: Recording | None = None,
+    ) -> None:
+        self._recording = recording or Recording(run=_new_id(), journal=setup.journal)
+        self.id = self._recording.run
         self.question = question
         self._setup = setup
         self._history = history[-MAX_TURNS:]
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._emit = Emitter(self.id, self._events.put_nowait)
+        self._emit = Emitter(self.id, self._happened)
         self._budget = Budget(owner=RUN, limits=setup.limits.over(RUN_LIMITS), parent=setup.session)
-        rung, fence = setup.rung, Fence(setup.rung.encoding)
+        rung = setup.rung
+        fence = Fence(rung.encoding, draw=lambda text: self._recording.drawn(f"envelope {text}"))
         agents = {system_of(agent, rung, setup.library) for agent in setup.agents}
         prompts = frozenset({rung.system(setup.leads.prompt), *agents})
         around = Surroundings(
@@ -128,6 +143,7 @@ class Run:
             approve=setup.approve,
             counts=not getattr(setup.model, "free", False),
             price_of=setup.price_of,
+            recording=self._recording,
         )
         _require_prices(setup)
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
@@ -178,8 +194,40 @@ class Run:
                 return await self.answer()
         return await asyncio.shield(self._task)
 
+    def _happened(self, event: Event) -> None:
+        self._recording.tell(event)
+        self._events.put_nowait(event)
+
     async def _drive(self) -> Answer:
+        """The run, on record from before its start until after its end."""
+        recording = self._recording
+        with recording.claimed():
+            recording.begin(self.question, self._remembered())
+            answer = await self._played()
+            recording.end(answer.outcome.value, answer.to_json())
+            return await self._kept(answer)
+
+    async def _kept(self, answer: Answer) -> Answer:
+        """The answer, once it is in the journal, whoever is in a hurry; if that fails, it says so."""
+        kept = asyncio.ensure_future(self._recording.flush())
+        while not kept.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([kept])
+        error = kept.exception()
+        if isinstance(error, JournalError):
+            return replace(answer, error=answer.error or error)
+        return answer
+
+    def _remembered(self) -> dict[str, Any]:
+        turns = [
+            {"question": turn.question, "answer": turn.answer, "label": turn.label.to_json()}
+            for turn in self._history
+        ]
+        return {**self._setup.remembered, "level": self._setup.level.value, "history": turns}
+
+    async def _played(self) -> Answer:
         try:
+            self._settle()
             loop = self._loop()
             setup = self._setup
             self._emit(
@@ -208,6 +256,12 @@ class Run:
             return answer
         finally:
             self._events.put_nowait(None)
+
+    def _settle(self) -> None:
+        """Count what a run that goes on has cost before."""
+        for call in self._recording.paid:
+            self._budget.charge(call.usage, self._staff.around.price(call.model))
+        self._recording.settled = self._budget
 
     def _loop(self) -> Loop:
         agent, history, rung = self._setup.leads, self._history, self._setup.rung
@@ -301,6 +355,10 @@ class _Conclude:
             return Again(text=_NUDGE, why="answered without delegating")
         cut = candidate.stop is Stop.MAX_TOKENS
         return Done(value=text, outcome=Outcome.PARTIAL if cut else Outcome.COMPLETE)
+
+
+def _new_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 def _require_prices(setup: Setup) -> None:

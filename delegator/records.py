@@ -4,7 +4,6 @@ A finding is named by a reference. Where the orchestrator may not learn anything
 by one; what was not granted does not exist, whoever asks.
 """
 
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from delegator.citations import Claim
 from delegator.errors import ToolRejected
 from delegator.handoff import Report
 from delegator.outcome import Outcome, Receipt, SourceSeen
+from delegator.recording import Recording
 from delegator.trust import OPERATOR, Label, untrusted
 
 LOWEST_ACCEPTED_SCORE = 3
@@ -50,6 +50,8 @@ class Delegation:
     id: str
     ref: str
     """How the orchestrator names it."""
+    path: str = ""
+    """Its place in the run: the call that asked for it, and what followed from that."""
     agent: Agent
     task: str
     source: str = ""
@@ -126,6 +128,8 @@ class Records:
 
     random: bool = False
     """Whether references are drawn at random."""
+    recording: Recording = field(default_factory=Recording)
+    """Knows which delegation had which id, if this run goes on."""
     by_id: dict[str, Delegation] = field(default_factory=dict)
 
     @property
@@ -133,15 +137,20 @@ class Records:
         """What a reference looks like."""
         return "^f-[0-9a-f]{16}$" if self.random else "^D[0-9]{1,6}$"
 
-    def new(self, agent: Agent, task: str, **more: Any) -> Delegation:
-        """A record with the next id and a reference of its own, not yet kept."""
-        id = f"D{len(self.by_id) + 1}"
-        ref = f"f-{secrets.token_hex(8)}" if self.random else id
-        return Delegation(id=id, ref=ref, agent=agent, task=task, **more)
+    def new(self, agent: Agent, task: str, path: str, **more: Any) -> Delegation:
+        """A record with the next id and a reference of its own, not yet kept. Its `path` is its place in the run, whenever it starts."""
+        id = self.recording.place(path, tuple(self.by_id))
+        ref = f"f-{self.recording.drawn(f'reference {id}')}" if self.random else id
+        return Delegation(id=id, ref=ref, agent=agent, task=task, path=path, **more)
 
     def keep(self, record: Delegation) -> None:
         """Keep a record; a revision takes the place of what it revises."""
         self.by_id[record.id] = record
+        self.recording.keep_place(record.path, record.id)
+        if int(record.id[1:]) < len(
+            self.by_id
+        ):  # a run that goes on may come to it in another order
+            self.by_id = dict(sorted(self.by_id.items(), key=lambda item: int(item[0][1:])))
         if record.revision:
             self.by_id[record.about].revised_by = record.id
 

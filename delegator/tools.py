@@ -49,6 +49,8 @@ class Call:
 
     input: Mapping[str, Any]
     label: Label
+    key: str = ""
+    """Its place in the run: `agent/turn/id`."""
 
 
 Runner = Callable[[Call], Awaitable[ToolOutput]]
@@ -89,6 +91,8 @@ class Attempt:
     problem: str = ""
     rejected: bool = False
     """Whether the tool refused the call rather than run it."""
+    rule: str = ""
+    """The rule by which a policy, or a person, forbade it; then it was not run."""
 
 
 async def attempt(tool: Tool, call: Call) -> Attempt:

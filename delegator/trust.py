@@ -3,9 +3,10 @@
 Labels join along data flow and only ever go down. Nothing in this package raises one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Any, Self
 
 
 class Integrity(IntEnum):
@@ -77,6 +78,19 @@ class Label:
             "confidentiality": self.confidentiality.name.lower(),
             "sources": sorted(self.sources),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Label":
+        """What `to_json` wrote.
+
+        Raises:
+            KeyError: It is not that.
+        """
+        return cls(
+            integrity=Integrity[value["integrity"].upper()],
+            confidentiality=Confidentiality[value["confidentiality"].upper()],
+            sources=frozenset(value["sources"]),
+        )
 
 
 OPERATOR = Label(integrity=Integrity.OPERATOR, confidentiality=Confidentiality.PUBLIC)

@@ -15,7 +15,7 @@ from requirements import requirement
 from texts import canaries, hostile_texts, json_objects, json_values
 
 UNTIMED = settings(deadline=None)
-FENCE = Fence(draw=lambda: "5eed")
+FENCE = Fence(draw=lambda _text: "5eed")
 
 CLOSERS = (
     '"}}',

@@ -16,7 +16,6 @@ from urllib.request import getproxies
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from delegator import __version__
 from delegator.errors import ConfigError, Fault, ModelError
 from delegator.models import sse
 from delegator.models.faults import refused
@@ -80,7 +79,7 @@ class Direct:
             "Accept": "application/json",
             "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",
-            "User-Agent": f"delegator/{__version__}",
+            "User-Agent": "delegator",
             "anthropic-version": API_VERSION,
         }
         self._proxies = proxies

@@ -1,0 +1,478 @@
+"""The journal: what happened in every run, written before anything depends on it, in one SQLite file.
+
+It only grows. One thread writes, in the order in which it was told, many entries to a transaction; `flush` waits until everything told
+so far is in the file. Each event carries a hash over itself and the one before it. No key, no header and no model's request is stored.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from delegator.errors import ConfigError, DelegatorError
+
+VERSION = 1
+FILE = "journal.sqlite"
+BUSY_SECONDS = 20.0
+_SCHEMA = """
+create table runs (
+  id text primary key, question text not null, settings text not null, seed text not null, started real not null,
+  ended real, outcome text, answer text
+);
+create table events (
+  run text not null, seq integer not null, at real not null, agent text not null, kind text not null, data text not null,
+  chain text not null, primary key (run, seq)
+) without rowid;
+create table calls (
+  run text not null, key text not null, attempt integer not null, seq integer not null, request text not null, state text not null,
+  reply_tokens integer not null, last integer not null, worst text not null, model text not null, reply text, usage text, fault text,
+  primary key (run, key, attempt)
+) without rowid;
+create table tools (
+  run text not null, key text not null, result text not null, primary key (run, key)
+) without rowid;
+create table places (
+  run text not null, path text not null, id text not null, primary key (run, path)
+) without rowid;
+create table texts (hash text primary key, text text not null) without rowid;
+create index runs_by_time on runs (started);
+"""
+_NO_CHAIN = "0" * 64
+_STOP = "stop"
+
+Row = Mapping[str, Any]
+_Statement = tuple[str, Sequence[Any]]
+
+
+class JournalError(DelegatorError):
+    """The journal cannot be written or read. Nothing that depends on it goes on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the journal {problem}")
+        self.hint = "Free some space or choose another --home; --no-journal goes on without it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model call that is about to be made."""
+
+    key: str
+    attempt: int
+    request: str
+    """A hash of what is asked."""
+    reply_tokens: int
+    last: bool
+    worst: Mapping[str, int]
+    """The usage that is reserved for it."""
+    model: str = ""
+
+
+class Journal:
+    """One file of runs, open for writing. Several processes may use it at once, each run by one of them.
+
+    Raises:
+        ConfigError: It cannot be opened, or was written by a newer version.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / FILE
+        self._locks = home / "runs"
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _prepared(self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"cannot write the journal {self.path}",
+                hint=f"{_why(error)}. Choose another --home, or go on with --no-journal.",
+            ) from error
+        self._queue: deque[_Statement | asyncio.Future[None] | str] = deque()
+        self._told = threading.Event()
+        self._chains: dict[str, str] = {}
+        self._failed: JournalError | None = None
+        self._writer: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start the writer."""
+        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what was told, and stop."""
+        self._tell(_STOP)
+        if self._writer is not None:
+            self._writer.join()
+
+    async def flush(self) -> None:
+        """Wait until everything told so far is in the file.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tell(done)
+        await done
+
+    @contextmanager
+    def claimed(self, run: str) -> Iterator[None]:
+        """Hold a run for this process; the hold ends with the process, however that ends.
+
+        Raises:
+            ConfigError: Another process has it.
+        """
+        path = self._locks / f"{run}.lock"
+        while True:
+            with path.open("a", encoding="ascii") as file:
+                if not _locked(file.fileno()):
+                    raise ConfigError(
+                        f"run {run} is at work in another process",
+                        hint="Wait for it, or stop it, then resume.",
+                    )
+                if not _is_still(path, file.fileno()):  # its last holder took it away meanwhile
+                    continue
+                try:
+                    yield
+                finally:
+                    with suppress(OSError):
+                        path.unlink()
+                return
+
+    def begin(
+        self, run: str, *, question: str, settings: Mapping[str, Any], seed: str, at: float
+    ) -> None:
+        """A run starts. `at` is the time of day, in seconds since 1970."""
+        values = (run, question, _dumped(settings), seed, at)
+        self._tell(
+            (
+                "insert or ignore into runs (id, question, settings, seed, started) values (?, ?, ?, ?, ?)",
+                values,
+            )
+        )
+
+    def end(self, run: str, *, outcome: str, answer: Mapping[str, Any], at: float) -> None:
+        """A run is over, for now: it may be resumed."""
+        self._tell(
+            (
+                "update runs set ended = ?, outcome = ?, answer = ? where id = ?",
+                (at, outcome, _dumped(answer), run),
+            )
+        )
+
+    def event(
+        self, run: str, seq: int, *, at: float, agent: str, kind: str, data: Mapping[str, Any]
+    ) -> None:
+        """Something happened."""
+        text = _dumped(data)
+        link = f"{self._chains.get(run, _NO_CHAIN)}\n{run}\n{seq}\n{at!r}\n{agent}\n{kind}\n{text}"
+        chain = hashlib.sha256(link.encode()).hexdigest()
+        self._chains[run] = chain
+        values = (run, seq, at, agent, kind, text, chain)
+        self._tell(("insert into events values (?, ?, ?, ?, ?, ?, ?)", values))
+
+    def continues(self, run: str, chain: str) -> None:
+        """Events of a run that was on record before go on from there."""
+        self._chains[run] = chain
+
+    def opened(self, run: str, call: Opened, seq: int) -> None:
+        """A model call is about to be made."""
+        values = (run, call.key, call.attempt, seq, call.request, call.reply_tokens, call.last)
+        self._tell(
+            (
+                "insert into calls"
+                " (run, key, attempt, seq, request, state, reply_tokens, last, worst, model)"
+                " values (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?)",
+                (*values, _dumped(call.worst), call.model),
+            )
+        )
+
+    def closed(
+        self,
+        run: str,
+        call: Opened,
+        *,
+        state: str,
+        usage: Mapping[str, int],
+        reply: Mapping[str, Any] | None = None,
+        fault: str = "",
+    ) -> None:
+        """A model call was `answered`, or it `failed`, or was `broken` off by us."""
+        text = _dumped(reply) if reply is not None else None
+        values = (state, text, _dumped(usage), fault, run, call.key, call.attempt)
+        self._tell(
+            (
+                "update calls set state = ?, reply = ?, usage = ?, fault = ?"
+                " where run = ? and key = ? and attempt = ?",
+                values,
+            )
+        )
+
+    def ran(self, run: str, key: str, result: Mapping[str, Any]) -> None:
+        """A tool was run, or refused."""
+        text = _dumped(result)
+        hashed = hashlib.sha256(text.encode()).hexdigest()
+        self._tell(("insert or ignore into texts values (?, ?)", (hashed, text)))
+        self._tell(("insert or ignore into tools values (?, ?, ?)", (run, key, hashed)))
+
+    def placed(self, run: str, path: str, id: str) -> None:
+        """A delegation has got its id."""
+        self._tell(("insert or ignore into places values (?, ?, ?)", (run, path, id)))
+
+    def _tell(self, what: "_Statement | asyncio.Future[None] | str") -> None:
+        self._queue.append(what)
+        self._told.set()
+
+    def _write(self) -> None:
+        """The writer's life: everything that waits goes into one transaction."""
+        try:
+            with closing(_connected(self.path)) as connection:
+                while self._write_batch(connection):
+                    pass
+        except sqlite3.Error as error:  # pragma: no cover - it could be opened a moment ago
+            self._failed = JournalError(f"cannot be opened ({_why(error)})")
+            while self._told.wait() and not self._answer_all():
+                pass
+
+    def _write_batch(self, connection: sqlite3.Connection) -> bool:
+        self._told.wait()
+        self._told.clear()
+        batch: list[_Statement] = []
+        waiting: list[asyncio.Future[None]] = []
+        goes_on = True
+        while self._queue:
+            match self._queue.popleft():
+                case str():
+                    goes_on = False
+                case asyncio.Future() as done:
+                    waiting.append(done)
+                case statement:
+                    batch.append(statement)
+        if batch and self._failed is None:
+            try:
+                self._commit(connection, batch)
+            except sqlite3.Error as error:
+                self._failed = JournalError(f"cannot be written ({_why(error)})")
+        for done in waiting:
+            _settle(done, self._failed)
+        return goes_on
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Statement]) -> None:
+        connection.execute("begin immediate")
+        try:
+            for sql, values in batch:
+                connection.execute(sql, values)
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("rollback")
+            raise
+        connection.execute("commit")
+
+    def _answer_all(self) -> bool:  # pragma: no cover - see _write
+        self._told.clear()
+        over = False
+        while self._queue:
+            what = self._queue.popleft()
+            if isinstance(what, asyncio.Future):
+                _settle(what, self._failed)
+            over |= what == _STOP
+        return over
+
+
+class Past:
+    """What a journal says of runs. Reads only."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / FILE
+        if not self.path.exists():
+            raise ConfigError(
+                f"there is no journal in {home}", hint="Runs are recorded from the first one on."
+            )
+        try:
+            self._connection = _connected(self.path, readonly=True)
+            self._connection.execute("select count(*) from runs where id = ''").fetchone()
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"cannot read the journal {self.path}",
+                hint=f"{_why(error)}. Move it away to begin a new one.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        """Nothing to begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def run(self, id: str) -> Row:
+        """A run by its id, or by the beginning of it if that fits one only.
+
+        Raises:
+            ConfigError: There is none, or more than one.
+        """
+        found = self._all(
+            "select * from runs where id = ? or substr(id, 1, ?) = ? order by started desc limit 3",
+            (id, len(id), id),
+        )
+        exact = [row for row in found if row["id"] == id]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if found:
+            raise ConfigError("more than one run begins so", hint="Give more of the id.")
+        raise ConfigError("there is no such run", hint="delegator runs lists them.")
+
+    def runs(self, limit: int) -> list[Row]:
+        """The newest runs, with their figures."""
+        return self._all(
+            "select r.id, r.question, r.started, r.ended, r.outcome, r.settings,"
+            " (select count(*) from places p where p.run = r.id) as delegations,"
+            " (select count(*) from calls c where c.run = r.id) as calls"
+            " from runs r order by r.started desc limit ?",
+            (limit,),
+        )
+
+    def events(self, run: str) -> list[Row]:
+        """The events of a run, in order."""
+        return self._all("select * from events where run = ? order by seq", (run,))
+
+    def calls(self, run: str) -> list[Row]:
+        """The model calls of a run, in the order in which they were opened."""
+        return self._all("select * from calls where run = ? order by seq, key, attempt", (run,))
+
+    def tools(self, run: str) -> list[Row]:
+        """The tool results of a run."""
+        sql = "select t.key, x.text from tools t join texts x on x.hash = t.result where t.run = ?"
+        return self._all(sql, (run,))
+
+    def places(self, run: str) -> list[Row]:
+        """Which delegation got which id."""
+        return self._all("select path, id from places where run = ?", (run,))
+
+    def broken_link(self, run: str) -> int | None:
+        """The number of the first event that does not follow from the one before it; `None` if all do."""
+        chain = _NO_CHAIN
+        for row in self.events(run):
+            parts = (
+                row["run"],
+                row["seq"],
+                repr(row["at"]),
+                row["agent"],
+                row["kind"],
+                row["data"],
+            )
+            link = "\n".join([chain, *map(str, parts)])
+            chain = hashlib.sha256(link.encode()).hexdigest()
+            if chain != row["chain"]:
+                return int(row["seq"])
+        return None
+
+    def _all(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        try:
+            return [dict(row) for row in self._connection.execute(sql, values)]
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot be read ({_why(error)})") from error
+
+
+def forget(home: Path, runs: Sequence[str]) -> None:
+    """Delete runs, with everything that no other run has a part in.
+
+    Raises:
+        JournalError: It could not be written.
+    """
+    try:
+        with closing(_connected(home / FILE)) as connection:
+            connection.execute("begin immediate")
+            for run in runs:
+                connection.execute("delete from runs where id = ?", (run,))
+                for table in ("events", "calls", "tools", "places"):
+                    connection.execute(f"delete from {table} where run = ?", (run,))  # noqa: S608 - names of ours
+            connection.execute("delete from texts where hash not in (select result from tools)")
+            connection.execute("commit")
+            connection.execute("pragma wal_checkpoint(truncate)")
+            connection.execute("vacuum")
+    except sqlite3.Error as error:
+        raise JournalError(f"cannot be written ({_why(error)})") from error
+
+
+def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    source = f"{path.absolute().as_uri()}{'?mode=ro' if readonly else ''}"
+    connection = sqlite3.connect(
+        source, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    if not readonly:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+    return connection
+
+
+def _prepared(path: Path) -> None:
+    """A file of this version: made, or found."""
+    if not path.exists():
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with closing(_connected(path)) as connection:
+        connection.execute("begin immediate")
+        (version,) = connection.execute("pragma user_version").fetchone()
+        if version > VERSION:
+            raise ConfigError(
+                f"{path} was written by a newer version of delegator",
+                hint="Update delegator, or choose another --home.",
+            )
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"pragma user_version = {VERSION}")
+        connection.execute("commit")
+
+
+def _locked(file: int) -> bool:
+    """Whether the lock of a file is ours now."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on every system
+    except ImportError:  # pragma: no cover - Windows
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_still(path: Path, file: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _settle(done: asyncio.Future[None], failed: JournalError | None) -> None:
+    def settle() -> None:
+        if not done.done():
+            done.set_exception(failed) if failed else done.set_result(None)
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        done.get_loop().call_soon_threadsafe(settle)
+
+
+_dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in the system's words: they hold nothing from a run."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
