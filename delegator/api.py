@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import os
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,12 +27,15 @@ from delegator.envelope import Fence
 from delegator.errors import RUN, SESSION, ConfigError
 from delegator.events import Emitter, Event
 from delegator.handoff import Brief
+from delegator.home import data_home
+from delegator.journal import Journal
 from delegator.knowledge import Index
 from delegator.model import Guard, Model
 from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
 from delegator.policy import Approver, nobody
 from delegator.prices import Price, price_of
+from delegator.recording import Recording
 from delegator.sanitize import clean
 from delegator.subagent import Result, Staff, system_of
 from delegator.trust import USER, Level
@@ -66,6 +68,8 @@ class Settings:
     """Prices of a person's own, by model id; they come before those that ship."""
     private: tuple[Path, ...] = ()
     """Folders and files below the documents that only some people may see."""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """What a journal keeps of these settings; see `Setup`."""
 
     @property
     def plays_offline(self) -> bool:
@@ -76,17 +80,6 @@ class Settings:
         return not (
             configured or any(os.environ.get(name) for name in (*CREDENTIALS, "ANTHROPIC_BASE_URL"))
         )
-
-
-def data_home() -> Path:
-    """Where delegator keeps its files: `DELEGATOR_HOME`, or the platform's data directory."""
-    if given := os.environ.get("DELEGATOR_HOME"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "delegator"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "delegator"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "delegator"
 
 
 def level_named(name: str) -> Level:
@@ -181,6 +174,7 @@ async def opened(
     index: Index | None = None,
     model: Model | None = None,
     approve: Approver = nobody,
+    journal: Journal | None = None,
 ) -> AsyncIterator[Setup]:
     """Everything that runs under these settings share, to be used for as many as wanted.
 
@@ -202,6 +196,8 @@ async def opened(
             level=settings.level,
             price_of=lambda model: price_of(model, settings.prices),
             approve=approve,
+            journal=journal,
+            remembered=settings.remembered,
         )
 
 
@@ -219,6 +215,8 @@ async def start(
     private: Sequence[str | Path] = (),
     approve: Approver = nobody,
     history: tuple[Turn, ...] = (),
+    journal: Journal | None = None,
+    recording: Recording | None = None,
 ) -> AsyncIterator[Run]:
     """A run, started: iterate over it for events, await its `answer()`. Leaving the block cancels it.
 
@@ -234,6 +232,8 @@ async def start(
         private: Folders and files below `docs` that only some people may see.
         approve: Asks a person about a call that the level's policy denies; see `delegator.policy`.
         history: Earlier turns of the conversation.
+        journal: Where the run is put on record, so that it can be resumed.
+        recording: The past of a run that goes on: `Recording.of_past(...)`, with the same question and settings.
 
     Raises:
         ConfigError: The question or the settings do not work.
@@ -251,8 +251,8 @@ async def start(
     own = None if isinstance(model, str) else model
     asked = checked_question(question)
     async with (
-        opened(settings, model=own, approve=approve) as setup,
-        Run(asked, setup, history) as run,
+        opened(settings, model=own, approve=approve, journal=journal) as setup,
+        Run(asked, setup, history, recording) as run,
     ):
         yield run
 

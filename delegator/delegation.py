@@ -48,8 +48,14 @@ class Delegations:
         """Bound how many subagents run at once."""
         self._room = asyncio.Semaphore(self.parallel)
         rung = self.staff.around.rung
-        self.records = Records(random=rung.one_source_each, recording=self.staff.around.recording)
+        self.records = Records(random=self._named_at_random, recording=self.staff.around.recording)
         self._briefs = Briefs(self.records, self.staff.library, rung.shown)
+
+    @property
+    def _named_at_random(self) -> bool:
+        """Whether findings have random names: as on record, if the run goes on."""
+        recorded = self.staff.around.recording.named_at_random
+        return self.staff.around.rung.one_source_each if recorded is None else recorded
 
     def tools(self) -> dict[str, Tool]:
         """One `delegate_to_<agent>` for each agent; with a fixed plan, reviews are no choice of the orchestrator's."""

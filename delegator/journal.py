@@ -288,6 +288,9 @@ class Journal:
 class Past:
     """What a journal says of runs. Reads only."""
 
+    imported = False
+    """Whether it holds one run from a file."""
+
     def __init__(self, home: Path) -> None:
         self.path = home / FILE
         if not self.path.exists():
@@ -302,6 +305,46 @@ class Past:
                 f"cannot read the journal {self.path}",
                 hint=f"{_why(error)}. Move it away to begin a new one.",
             ) from error
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """The run in a file that `delegator show --export` wrote.
+
+        Raises:
+            ConfigError: It holds none.
+        """
+        made = cls.__new__(cls)
+        made.path, made.imported = path, True
+        made._connection = sqlite3.connect(":memory:", isolation_level=None)
+        made._connection.row_factory = sqlite3.Row
+        try:
+            tables = json.loads(path.read_text(encoding="utf-8"))
+            for statement in _SCHEMA.split(";"):
+                made._connection.execute(statement)
+            for tool in tables["tools"]:
+                hashed = hashlib.sha256(tool["text"].encode()).hexdigest()
+                run = tables["runs"][0]["id"]
+                made._insert("texts", {"hash": hashed, "text": tool["text"]})
+                made._insert("tools", {"run": run, "key": tool["key"], "result": hashed})
+            for name in ("runs", "events", "calls"):
+                for row in tables[name]:
+                    made._insert(name, row)
+            for place in tables["places"]:
+                made._insert("places", {"run": tables["runs"][0]["id"], **place})
+        except (OSError, ValueError, KeyError, TypeError, IndexError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"{path} holds no run", hint="delegator show RUN --export FILE writes one."
+            ) from error
+        return made
+
+    def _insert(self, table: str, row: Row) -> None:
+        columns = {
+            name for (_, name, *_) in self._connection.execute(f"pragma table_info({table})")
+        }
+        kept = {name: value for name, value in row.items() if name in columns}
+        marks = ", ".join("?" * len(kept))
+        sql = f"insert or ignore into {table} ({', '.join(kept)}) values ({marks})"  # noqa: S608 - columns of ours
+        self._connection.execute(sql, tuple(kept.values()))
 
     def __enter__(self) -> Self:
         """Nothing to begin."""
@@ -337,6 +380,10 @@ class Past:
             " from runs r order by r.started desc limit ?",
             (limit,),
         )
+
+    def before(self, at: float) -> list[str]:
+        """Ids of the runs that started before a time of day, in seconds since 1970."""
+        return [row["id"] for row in self._all("select id from runs where started < ?", (at,))]
 
     def events(self, run: str) -> list[Row]:
         """The events of a run, in order."""

@@ -72,6 +72,14 @@ class Turn:
     label: Label
 
 
+def turns_of(remembered: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """The conversation that a run on record was part of."""
+    return tuple(
+        Turn(question=t["question"], answer=t["answer"], label=Label.from_json(t["label"]))
+        for t in remembered.get("history", ())
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """Everything a run is given before it starts. Nothing in a run changes it."""
@@ -258,9 +266,10 @@ class Run:
             self._events.put_nowait(None)
 
     def _settle(self) -> None:
-        """Count what a run that goes on has cost before."""
+        """Count what a run that goes on has cost before. A session counts what is spent in it."""
         for call in self._recording.paid:
-            self._budget.charge(call.usage, self._staff.around.price(call.model))
+            price = self._staff.around.price(call.model)
+            self._budget.charge(call.usage, price, below=self._setup.session)
         self._recording.settled = self._budget
 
     def _loop(self) -> Loop:

@@ -11,19 +11,21 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from delegator.budget import Budget, Usage
 from delegator.errors import DelegatorError, Fault, ModelError
 from delegator.events import Event, RunFinished, TextStreamed
 from delegator.journal import Journal, Opened, Past
+from delegator.ladder import LADDER
 from delegator.messages import Stop, block_from_wire, block_to_wire, message_to_wire, tool_to_wire
 from delegator.model import Reply, Request
 from delegator.outcome import Outcome, SourceSeen
 from delegator.tools import Attempt, ToolOutput
-from delegator.trust import Label
+from delegator.trust import Label, Level
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _TIMES = frozenset({"seconds", "at"})
@@ -92,10 +94,14 @@ class Recording:
     journal: Journal | None = None
     seed: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     """What everything random in a run is made from, so that it comes out again."""
+    held: bool = False
+    """Whether this process holds the run already."""
     replays: bool = False
     """Whether nothing may be asked that is not on record."""
     settled: Budget | None = None
     """The budget in which all that was paid before is counted already."""
+    named_at_random: bool | None = None
+    """Whether findings had random names when it was recorded; what was said then names them so."""
     _calls: dict[str, list[PastCall]] = field(default_factory=dict)
     _tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
@@ -117,6 +123,7 @@ class Recording:
         )
         for call in map(PastCall.of, past.calls(row["id"])):
             made._calls.setdefault(call.key, []).append(call)
+        made.named_at_random = LADDER[Level(json.loads(row["settings"])["level"])].one_source_each
         made._tools = {tool["key"]: json.loads(tool["text"]) for tool in past.tools(row["id"])}
         made._places = {place["path"]: place["id"] for place in past.places(row["id"])}
         events = past.events(row["id"])
@@ -135,7 +142,9 @@ class Recording:
         Raises:
             ConfigError: Another process has it.
         """
-        return self.journal.claimed(self.run) if self.journal is not None else nullcontext()
+        if self.journal is None or self.held:
+            return nullcontext()
+        return self.journal.claimed(self.run)
 
     def begin(self, question: str, settings: Mapping[str, Any]) -> None:
         """The run starts."""
@@ -160,6 +169,8 @@ class Recording:
         """The id of the delegation at a place in the run: the one on record, or the next that is free."""
         if known := self._places.get(path):
             return known
+        if self.replays and (known := self._places.get(_elsewhere(path))):
+            return known  # another level splits work over readers, or does not
         numbers = [int(id[1:]) for id in (*taken, *self._places.values())]
         return f"D{max(numbers, default=0) + 1}"
 
@@ -295,6 +306,28 @@ class Recording:
             self._told[_timeless(event["agent"], event["kind"], said)] += 1
             if event["kind"] == "delegation_finished" and said["outcome"] != "cancelled":
                 self._ended[said["id"]] = (Outcome(said["outcome"]), said["receipt"]["stop"])
+
+
+@contextmanager
+def resumed(run: str, home: Path, journal: Journal) -> Iterator["Recording"]:
+    """The recording of a run that goes on, held by this process.
+
+    Raises:
+        ConfigError: There is no such run, or another process has it.
+    """
+    with journal.claimed(run), Past(home) as past:
+        recording = Recording.of_past(past, run, journal)
+        recording.held = True
+        yield recording
+
+
+def _elsewhere(path: str) -> str:
+    """Where a delegation stands at a level that has one reader for each source, or at one that has not."""
+    head, split, rest = path.partition("#1")
+    if split:
+        return head + rest
+    head, dot, rest = path.partition(".")
+    return f"{head}#1{dot}{rest}"
 
 
 def digest(request: Request) -> str:

@@ -31,6 +31,7 @@ _PROPERTIES = {
     "session_tokens": _COUNT,
     "agents": _TEXT,
     "home": _TEXT,
+    "no_journal": _FLAG,
     "quiet": _FLAG,
     "verbose": _FLAG,
 }

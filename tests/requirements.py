@@ -20,6 +20,7 @@ PROMISES: dict[str, str] = {
     "pace": "Rate limits are shared: one governor paces all agents, and a spend limit is final.",
     "B3": "Running out gives a partial answer that says so, not nothing.",
     "W1": "Every handoff is checked against a closed schema, repaired at most once, then contract_failed.",
+    "W2": "Nothing that finished is run or paid for again after a kill; resume gives the same answer.",
     "W3": "Cancelling a run cancels the whole tree and keeps what is finished.",
     "W5": "Nothing hangs, nothing ends in silence: every loop has an outcome, every call a result.",
     "cite": "Every quote in an answer was compared with its stored source; what fails is marked.",

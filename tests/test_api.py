@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import delegator
-from delegator.api import Settings, checked_question, data_home, open_index, open_model
+from delegator.api import Settings, checked_question, open_index, open_model
+from delegator.home import data_home
 from delegator.models.scripted import Scripted, call
 from delegator.outcome import Outcome
 from requirements import requirement

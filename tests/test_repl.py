@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from delegator.api import Settings, open_index
 from delegator.budget import NO_LIMITS, Limits
+from delegator.home import data_home
+from delegator.journal import Journal, Past
 from delegator.outcome import Outcome
 from delegator.repl import Repl
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
@@ -69,6 +72,7 @@ def chat(
     answers: bool = True,
     quiet: bool = False,
     session: Limits = NO_LIMITS,
+    journal: bool = False,
 ) -> tuple[int, MessagesApi, Fingers]:
     """A chat with a server that plays `script`: its status, what the server saw, what the person was asked."""
 
@@ -76,10 +80,10 @@ def chat(
         async with asyncio.timeout(MANY_SECONDS), MessagesApi(script) as api:
             index = open_index([docs])
             async with Fingers(api, typed, answers=answers) as person:
-                repl = Repl(
-                    Settings(base_url=api.url, session=session), index, quiet=quiet, read=person
-                )
-                status = await repl.run()
+                settings = Settings(docs=(docs,), base_url=api.url, session=session)
+                with Journal(data_home()) if journal else nullcontext() as kept:
+                    repl = Repl(settings, index, quiet=quiet, read=person, journal=kept)
+                    status = await repl.run()
             index.close()
             assert api.script_errors == []
         return status, api, person
@@ -167,7 +171,7 @@ def test_commands_are_answered_beside_the_conversation(
     status, api, _ = chat(playing(*ONE_ANSWER), docs, *lines)
     out, err = capsys.readouterr()
     assert (status, len(orchestrator(api))) == (0, 2)
-    assert "/clear   forget the conversation" in err
+    assert re.search(r"^  /clear +forget the conversation$", err, re.MULTILINE)
     assert "\nresearcher\n" in err
     assert "1 run · 480 tokens · $0.0016\n" in err
     assert "There is no command /x[2J; /help lists them." in err
@@ -322,3 +326,69 @@ def test_all_questions_of_a_chat_share_the_limits_of_its_session(
     assert status == 0
     assert "the session reached its limit of 500 tokens" in err
     assert "Raise --session-tokens." in err
+
+
+def test_what_the_next_questions_are_asked_with_can_be_changed(
+    docs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "one.md").write_text("# One\n\nA document.\n")
+    saved = tmp_path / "answer.md"
+    lines = (
+        "/trust guarded", "/trust nonsense", QUESTION, "/why 1", "/why 9", "/budget", f"/save {saved}",
+        f"/save {saved}", "/show", "/docs", f"/docs {other}", "/docs /nowhere", "/extend +1k tokens", "/extend much",
+        "/extend", "/runs",
+    )  # fmt: skip
+    few = Limits(tokens=1_000_000)
+    status, api, _ = chat(playing(*ONE_ANSWER), docs, *lines, session=few, journal=True)
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "guarded; delegator trust explain --trust guarded says what it means" in err
+    assert "delegator: there is no such trust level" in err
+    assert '[1] bm25.md:3\n    "BM25 is a ranking function"\n    it stands there' in err
+    assert "D1 researcher claims:" in err
+    assert "delegator: the answer has no source 9\n           It has: 1." in err
+    assert "this chat: " in err
+    assert saved.read_text().startswith("BM25 ranks [1].")
+    assert f"delegator: {saved} is there already" in err
+    assert "D1 researcher: " in err
+    assert f"{docs}: 2 documents" in err
+    assert f"{other}: 1 document" in err
+    assert "delegator: no such file or folder: /nowhere" in err
+    assert "of 1.0M tokens" in err
+    assert "delegator: that is no amount" in err
+    assert "delegator: /extend needs AMOUNT" in err
+    assert err.rstrip().splitlines()[-1].endswith("What is BM25?")
+    assert len(orchestrator(api)) == 2
+    assert "BM25 ranks" in out
+
+
+@requirement("W2")
+def test_a_run_that_failed_goes_on_in_the_chat(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = playing(
+        ONE_ANSWER[0], Status(code=401, error_type="authentication_error"), *ONE_ANSWER[1:]
+    )
+    runs: list[str] = []
+
+    async def note(_api: MessagesApi) -> None:
+        with Past(data_home()) as past:
+            runs.append(past.runs(1)[0]["id"])
+
+    status, _, _ = chat(script, docs, QUESTION, note, "/resume 2", "/cost", journal=True)
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "BM25 ranks [1]." in out
+    assert "2 runs · 480 tokens" in err
+
+
+def test_a_last_question_is_asked_again_with_a_hint(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, QUESTION, "/retry be brief")
+    assert status == 0
+    asked = orchestrator(api)[-1].body["messages"][0]["content"][0]["text"]
+    assert asked == f"{QUESTION}\n\nHint: be brief"
+    capsys.readouterr()

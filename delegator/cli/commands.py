@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from delegator.answer import Answer
+    from delegator.journal import Journal
     from delegator.knowledge import Index
+    from delegator.orchestrator import Turn
     from delegator.policy import ApprovalRequest, Approver
+    from delegator.recording import Recording
     from delegator.terminal.views import View
 
 FAILED = 1
+_RESUMABLE = frozenset({1, 3, 130})
 USAGE_ERROR = 2
 INTERRUPTED = 130
 OFFLINE_NOTICE = "No ANTHROPIC_API_KEY: answering with the offline model (no language model, quotes only). --offline hides this line."
@@ -84,17 +88,9 @@ def ask(question: str, *, as_json: bool, as_events: bool, **options: Any) -> Non
 
     chosen = settings(options)
     asked = checked_question(_from_stdin() if question == "-" else question)
-    answer = _run_one(asked, chosen, as_events=as_events)
-    from delegator.terminal import answers  # noqa: PLC0415
-
-    if as_json:
-        streams.put_json(answer.to_json(), indent=2)
-    elif not as_events:
-        answers.show(answer)
-    if not chosen.quiet:
-        answers.sum_up(answer)
-    answers.explain(answer, verbose=chosen.verbose)
-    raise SystemExit(answer.exit_status)
+    with journal_of(chosen) as journal:
+        answer = run_one(asked, chosen, as_events=as_events, journal=journal)
+    give(answer, chosen, as_json=as_json, as_events=as_events)
 
 
 @cli.command(short_help="Ask question after question.")
@@ -112,8 +108,10 @@ def chat(**options: Any) -> None:
 
     chosen = settings(options)
     _announce(chosen)
-    with _index(chosen) as index:
-        repl = Repl(chosen.settings, index, quiet=chosen.quiet, verbose=chosen.verbose)
+    with _index(chosen) as index, journal_of(chosen) as journal:
+        repl = Repl(
+            chosen.settings, index, quiet=chosen.quiet, verbose=chosen.verbose, journal=journal
+        )
         raise SystemExit(asyncio.run(repl.run()))
 
 
@@ -191,19 +189,66 @@ def _index(chosen: Chosen) -> Iterator[Index]:
         opened.close()
 
 
-def _run_one(question: str, chosen: Chosen, *, as_events: bool) -> Answer:
+@contextmanager
+def journal_of(chosen: Chosen) -> Iterator[Journal | None]:
+    """The journal, unless it is not wanted."""
+    if not chosen.journal:
+        yield None
+        return
+    from delegator.home import data_home  # noqa: PLC0415
+    from delegator.journal import Journal  # noqa: PLC0415
+
+    with Journal(chosen.settings.home or data_home()) as journal:
+        yield journal
+
+
+def give(answer: Answer, chosen: Chosen, *, as_json: bool, as_events: bool = False) -> NoReturn:
+    """Print an answer, and what is to be said about it; end with its status."""
+    from delegator.terminal import answers  # noqa: PLC0415
+
+    if as_json:
+        streams.put_json(answer.to_json(), indent=2)
+    elif not as_events:
+        answers.show(answer)
+    if not chosen.quiet:
+        answers.sum_up(answer)
+        if chosen.journal and answer.exit_status in _RESUMABLE:
+            streams.notice(f"delegator resume {answer.run_id} goes on from here")
+    answers.explain(answer, verbose=chosen.verbose)
+    raise SystemExit(answer.exit_status)
+
+
+def run_one(
+    question: str,
+    chosen: Chosen,
+    *,
+    as_events: bool = False,
+    journal: Journal | None = None,
+    recording: Recording | None = None,
+    history: tuple[Turn, ...] = (),
+    replays: bool = False,
+) -> Answer:
+    """Run a question, or go on with it, for a person to watch."""
     import asyncio  # noqa: PLC0415
 
     from delegator.api import opened  # noqa: PLC0415
     from delegator.interrupt import cancelling  # noqa: PLC0415
+    from delegator.models.recorded import Recorded  # noqa: PLC0415
     from delegator.orchestrator import Run  # noqa: PLC0415
+    from delegator.policy import nobody  # noqa: PLC0415
     from delegator.terminal.views import view  # noqa: PLC0415
 
     async def watched() -> Answer:
         with view(quiet=quiet, verbose=chosen.verbose) as watch:
             async with (
-                opened(chosen.settings, index=index, approve=_approver(watch)) as setup,
-                Run(question, setup) as run,
+                opened(
+                    chosen.settings,
+                    index=index,
+                    model=Recorded(chosen.settings.model) if replays else None,
+                    approve=nobody if replays else _approver(watch),
+                    journal=journal,
+                ) as setup,
+                Run(question, setup, history, recording) as run,
             ):
                 with cancelling(run.cancel):
                     async for event in run:

@@ -11,12 +11,14 @@ from delegator.errors import ConfigError
 from delegator.terminal import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from delegator.agents import Agent
     from delegator.api import Settings
 
-HOME = click.option("--home", metavar="DIR", help="Where indexes are kept (env DELEGATOR_HOME).")
+HOME = click.option(
+    "--home", metavar="DIR", help="Where indexes and the journal are kept (env DELEGATOR_HOME)."
+)
 AGENTS = click.option("--agents", metavar="DIR", help="Folder of agent files (.md).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _LEVELS = ("raw", "marked", "clean", "typed", "sealed", "guarded", "planned")
@@ -47,6 +49,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--max-parallel", type=_COUNT, metavar="N", help="Subagents at the same time."),
     AGENTS,
     HOME,
+    click.option("--no-journal", is_flag=True, help="Put nothing on record: it cannot be resumed."),
     click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else."),
     click.option("--verbose", "-v", is_flag=True, help="Print every step; tracebacks on errors."),
 )  # fmt: skip
@@ -74,14 +77,17 @@ class Chosen:
     settings: Settings
     quiet: bool
     verbose: bool
+    journal: bool
+    """Whether runs are put on record."""
 
 
-def settings(options: dict[str, Any]) -> Chosen:
-    """Command line over `delegator.toml` over defaults.
+def settings(options: dict[str, Any], remembered: Mapping[str, Any] | None = None) -> Chosen:
+    """Command line over `delegator.toml` over defaults; for a run on record, over what is remembered of it.
 
     Raises:
         ConfigError: A value does not work.
     """
+    from dataclasses import replace  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
     from delegator.api import Settings, level_named  # noqa: PLC0415
@@ -89,7 +95,8 @@ def settings(options: dict[str, Any]) -> Chosen:
     from delegator.prices import price_from  # noqa: PLC0415
 
     unset: tuple[object, ...] = (None, False, ())
-    given = {**file_settings(), **{k: v for k, v in options.items() if v not in unset}}
+    below = file_settings() if remembered is None else dict(remembered)
+    given = {**below, **{k: v for k, v in options.items() if v not in unset}}
     try:
         limits = Limits(
             usd=given.get("max_usd"),
@@ -115,9 +122,33 @@ def settings(options: dict[str, Any]) -> Chosen:
         prices={name: price_from(rates, name) for name, rates in given.get("prices", {}).items()},
         home=Path(given["home"]).expanduser() if given.get("home") else None,
     )
+    made = replace(made, remembered=_remembered(given, offline=made.plays_offline))
     return Chosen(
-        settings=made, quiet=given.get("quiet", False), verbose=given.get("verbose", False)
+        settings=made,
+        quiet=given.get("quiet", False),
+        verbose=given.get("verbose", False),
+        journal=not given.get("no_journal", False),
     )
+
+
+def _remembered(given: Mapping[str, Any], *, offline: bool) -> dict[str, Any]:
+    """What it takes to go on with a run from any folder, without what is secret."""
+    from contextlib import suppress  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    def whole(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    kept = {k: v for k, v in given.items() if k not in ("home", "quiet", "verbose", "no_journal")}
+    for name in ("docs", "private"):
+        kept[name] = [whole(path) for path in kept.get(name, ())]
+    if kept.get("agents"):
+        kept["agents"] = whole(kept["agents"])
+    with suppress(ValueError):  # no URL: the run names it
+        parts = urlsplit(kept.get("base_url", ""))
+        kept["base_url"] = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return {**kept, "offline": offline}
 
 
 def own_agents(folder: str | None) -> tuple[Agent, ...]:

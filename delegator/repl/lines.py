@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Protocol, TextIO
 
 PROMPT = "› "
@@ -26,11 +27,11 @@ class Reader(Protocol):
         """
 
 
-def reader() -> Reader:
-    """The reader that fits: with editing if a person types, plain otherwise."""
+def reader(home: Path | None = None) -> Reader:
+    """The reader that fits: with editing if a person types, and with what was typed in earlier chats; plain otherwise."""
     screen = next((s for s in (sys.stdout, sys.stderr) if s.isatty()), None)
     if sys.stdin.isatty() and screen is not None:
-        return _Person(screen)
+        return _Person(screen, home)
     return _Pipe(sys.stdin.fileno())
 
 
@@ -39,11 +40,19 @@ class _Person:
 
     answers = True
 
-    def __init__(self, screen: TextIO) -> None:
+    def __init__(self, screen: TextIO, home: Path | None) -> None:
         from prompt_toolkit import PromptSession  # noqa: PLC0415 - only on a terminal
         from prompt_toolkit.output import create_output  # noqa: PLC0415
 
-        self._session: PromptSession[str] = PromptSession(output=create_output(screen))
+        from delegator.repl.editing import completer, history, keys  # noqa: PLC0415
+
+        self._session: PromptSession[str] = PromptSession(
+            output=create_output(screen),
+            history=history(home) if home else None,
+            completer=completer() if home else None,
+            key_bindings=keys(),
+            complete_while_typing=False,
+        )
 
     async def __call__(self, prompt: str) -> str:
         return str(await self._session.prompt_async(prompt))

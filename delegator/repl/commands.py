@@ -1,0 +1,229 @@
+"""What a person can say to a chat beside questions. Each command returns what to print, and changes nothing when it refuses."""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from delegator.answer import Answer
+from delegator.api import Settings, level_named, open_index
+from delegator.budget import NANO, Limits
+from delegator.errors import ConfigError
+from delegator.history import run_text, runs_text
+from delegator.home import data_home
+from delegator.journal import Journal, Past
+from delegator.knowledge import Index
+from delegator.listing import agents_text
+from delegator.orchestrator import Setup, Turn
+from delegator.sanitize import for_terminal, one_line
+from delegator.terminal import answers, streams
+from delegator.terminal.board import counted, short
+
+_RUNS_SHOWN = 10
+_AMOUNT = re.compile(r"\+?(\d+(?:\.\d+)?)(k|M)?( ?t(?:okens)?)?")
+_SIZES = {"": 1, "k": 1_000, "M": 1_000_000}
+
+
+@dataclass(slots=True, kw_only=True)
+class Chat:
+    """What a chat is made of: commands change it, the next run reads it."""
+
+    settings: Settings
+    setup: Setup
+    index: Index
+    journal: Journal | None = None
+    turns: list[Turn] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    asked: str = ""
+    """The last question, without hints."""
+
+    @property
+    def home(self) -> Path:
+        """Where its files are."""
+        return self.settings.home or data_home()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: what it takes, what it does, and the code for it."""
+
+    takes: str
+    does: str
+    run: Callable[[Chat, str], str] | None
+    """`None` where it takes more than the chat: the REPL does it."""
+
+
+def obeyed(chat: Chat, name: str, given: str) -> str:
+    """What a command has to say.
+
+    Raises:
+        ConfigError: It cannot be done.
+    """
+    command = COMMANDS.get(name)
+    if command is None or command.run is None:
+        return f"There is no command {one_line(name, 40)}; /help lists them."
+    if command.takes and not command.takes.startswith("[") and not given:
+        raise ConfigError(f"{name} needs {command.takes}", hint=f"It {command.does}.")
+    return command.run(chat, given)
+
+
+def _help(_chat: Chat, _given: str) -> str:
+    width = max(len(f"{name} {command.takes}") for name, command in COMMANDS.items())
+    lines = [
+        f"  {f'{name} {command.takes}':<{width}}  {command.does}"
+        for name, command in COMMANDS.items()
+    ]
+    return "\n".join([_HEAD, *lines, _FOOT])
+
+
+def _agents(chat: Chat, _given: str) -> str:
+    return agents_text(chat.settings.agents)
+
+
+def _docs(chat: Chat, given: str) -> str:
+    if not given:
+        roots = [str(path) for path in chat.settings.docs] or ["the articles that ship"]
+        return f"{', '.join(roots)}: {counted(chat.index.refreshed.documents, 'document')}"
+    docs = (Path(given).expanduser(),)
+    index = open_index(docs, chat.settings.home, private=chat.settings.private)
+    chat.index.close()
+    chat.index = index
+    chat.settings = replace(chat.settings, docs=docs)
+    remembered = {**chat.setup.remembered, "docs": [str(docs[0].absolute())]}
+    chat.setup = replace(chat.setup, library=index, remembered=remembered)
+    return f"{given}: {counted(index.refreshed.documents, 'document')}"
+
+
+def _trust(chat: Chat, given: str) -> str:
+    if given:
+        chat.setup = replace(chat.setup, level=level_named(given))
+    return f"{chat.setup.level.value}; delegator trust explain --trust {chat.setup.level.value} says what it means"
+
+
+def _budget(chat: Chat, _given: str) -> str:
+    limits = {**chat.setup.limits.to_json()}
+    each = ", ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in limits.items())
+    return (
+        f"each question: {each or 'the defaults'}\nthis chat: {answers.spent(chat.setup.session)}"
+    )
+
+
+def _extend(chat: Chat, given: str) -> str:
+    match = _AMOUNT.fullmatch(given)
+    amount = float(match[1]) * _SIZES[match[2] or ""] if match else math.nan
+    if not match or not amount > 0:
+        raise ConfigError(
+            "that is no amount", hint="/extend +0.50 (dollars), or /extend +50k tokens."
+        )
+    session = chat.setup.session
+    if match[3] or match[2]:
+        chat.setup = replace(chat.setup, limits=_more(chat.setup.limits, tokens=int(amount)))
+        session.limits = _more(session.limits, tokens=int(amount), spent=session.spent.total)
+    else:
+        chat.setup = replace(chat.setup, limits=_more(chat.setup.limits, usd=amount))
+        session.limits = _more(session.limits, usd=amount, spent=session.spent_nano / NANO)
+    return _budget(chat, "")
+
+
+def _more(limits: Limits, *, tokens: int = 0, usd: float = 0.0, spent: float = 0) -> Limits:
+    """Ceilings that leave so much more; where there was none, there is none."""
+    if tokens and limits.tokens is not None:
+        return replace(limits, tokens=max(limits.tokens, int(spent)) + tokens)
+    if usd and limits.usd is not None:
+        return replace(limits, usd=max(limits.usd, spent) + usd)
+    return limits
+
+
+def _cost(chat: Chat, _given: str) -> str:
+    return f"{counted(len(chat.answers), 'run')} · {answers.spent(chat.setup.session)}"
+
+
+def _runs(chat: Chat, _given: str) -> str:
+    with Past(chat.home) as past:
+        return runs_text(past.runs(_RUNS_SHOWN), _width())
+
+
+def _show(chat: Chat, given: str) -> str:
+    with Past(chat.home) as past:
+        row = past.run(given or _last(chat).run_id)
+        return run_text(past, row, _width())
+
+
+def _why(chat: Chat, given: str) -> str:
+    answer = _last(chat)
+    cited = {str(citation.n): citation for citation in answer.citations}
+    if given not in cited:
+        known = ", ".join(cited) or "none"
+        raise ConfigError(
+            f"the answer has no source {one_line(given, 20)}", hint=f"It has: {known}."
+        )
+    citation = cited[given]
+    lines = [
+        f"[{given}] {one_line(citation.source, 200)}",
+        f'    "{for_terminal(citation.quote)}"',
+        f"    {'it stands there, letter by letter' if citation.verified else 'NOT found there'}",
+    ]
+    for record in answer.delegations:
+        here = [c for c in record.claims if (c.place, c.quote) == (citation.source, citation.quote)]
+        lines += [f"{record.id} {record.agent.name} claims: {one_line(c.text, 300)}" for c in here]
+        if here and record.review:
+            review = record.review
+            lines.append(f"  {review.by} says: {review.verdict}, {review.score}/5")
+    return "\n".join(lines)
+
+
+def _save(chat: Chat, given: str) -> str:
+    path = Path(given).expanduser()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(f"{_last(chat)}\n")
+    except FileExistsError:
+        raise ConfigError(f"{given} is there already", hint="Choose another name.") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {given}", hint=f"{error.strerror}.") from error
+    return f"saved as {given}"
+
+
+def _clear(chat: Chat, _given: str) -> str:
+    chat.turns.clear()
+    return "The conversation is forgotten."
+
+
+def _last(chat: Chat) -> Answer:
+    if not chat.answers:
+        raise ConfigError("there is no answer yet", hint="Ask something first.")
+    return chat.answers[-1]
+
+
+def _figure(value: float) -> str:
+    return short(int(value)) if value == int(value) else f"{value:g}"
+
+
+def _width() -> int:
+    return streams.size(sys.stderr)[0] if sys.stderr.isatty() else 120
+
+
+_HEAD = """\
+Ask a question. A follow-up may point back:
+  how does the second one compare with it?
+Commands:"""
+_FOOT = "Alt-Enter begins a new line. Ctrl-C stops a run and keeps the chat."
+COMMANDS: Mapping[str, Command] = {
+    "/help": Command("", "this list", _help),
+    "/agents": Command("", "who can be asked", _agents),
+    "/docs": Command("[PATH]", "answer from this folder or file from now on", _docs),
+    "/trust": Command("[LEVEL]", "the level of the defence ladder from now on", _trust),
+    "/budget": Command("", "what a question and the chat may use", _budget),
+    "/extend": Command("AMOUNT", "allow more: +0.50 (dollars), +50k tokens", _extend),
+    "/cost": Command("", "what this chat has used", _cost),
+    "/why": Command("N", "where source N of the answer comes from, and who passed it on", _why),
+    "/retry": Command("HINT", "ask the last question again, with a hint", None),
+    "/save": Command("FILE", "write the last answer to a file", _save),
+    "/runs": Command("", "the runs on record", _runs),
+    "/show": Command("[RUN]", "what happened in a run; the last one if none is named", _show),
+    "/resume": Command("RUN", "go on with a run", None),
+    "/clear": Command("", "forget the conversation", _clear),
+    "/exit": Command("", "leave (also Ctrl-D)", None),
+}
