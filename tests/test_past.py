@@ -3,13 +3,14 @@
 import json
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from delegator.home import data_home
-from delegator.journal import Journal
+from delegator.journal import Journal, Past
 from messages_api import Status
 from programs import Main, interruptible, main, read_until, run, started
 from requirements import requirement
@@ -31,6 +32,13 @@ def asked(main: Main, docs: Path, *more: str) -> str:
     status, out, _ = main("ask", "--offline", "--json", "--docs", str(docs), *more, QUESTION)
     assert status == 0
     return str(json.loads(out)["run_id"])
+
+
+def answered() -> set[str]:
+    """The calls that the journal holds an answer of."""
+    with Past(data_home()) as past:
+        run = past.runs(1)[0]["id"]
+        return {call["key"] for call in past.calls(run) if call["state"] == "answered"}
 
 
 def listed(main: Main) -> list[dict[str, Any]]:
@@ -79,6 +87,8 @@ def test_a_run_that_was_killed_goes_on_where_it_was(main: Main, docs: Path) -> N
     with serving(script) as served:
         with started("ask", "--docs", str(docs), "--base-url", served.url, QUESTION) as process:
             read_until(process.stderr, "D2 researcher: never")
+            while answered() != {"orchestrator/1", "D1/1", "D1/2", "orchestrator/2"}:
+                time.sleep(0.01)
             process.kill()
         before = len(served.api.exchanges)
         entry = listed(main)[0]

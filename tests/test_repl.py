@@ -336,7 +336,7 @@ def test_what_the_next_questions_are_asked_with_can_be_changed(
     (other / "one.md").write_text("# One\n\nA document.\n")
     saved = tmp_path / "answer.md"
     lines = (
-        "/trust guarded", "/trust nonsense", QUESTION, "/why 1", "/why 9", "/budget", f"/save {saved}",
+        "/trust clean", "/trust nonsense", QUESTION, "/why 1", "/why 9", "/budget", f"/save {saved}",
         f"/save {saved}", "/show", "/docs", f"/docs {other}", "/docs /nowhere", "/extend +1k tokens", "/extend much",
         "/extend", "/runs",
     )  # fmt: skip
@@ -344,7 +344,7 @@ def test_what_the_next_questions_are_asked_with_can_be_changed(
     status, api, _ = chat(playing(*ONE_ANSWER), docs, *lines, session=few, journal=True)
     out, err = capsys.readouterr()
     assert status == 0
-    assert "guarded; delegator trust explain --trust guarded says what it means" in err
+    assert "clean; delegator trust explain --trust clean says what it means" in err
     assert "delegator: there is no such trust level" in err
     assert '[1] bm25.md:3\n    "BM25 is a ranking function"\n    it stands there' in err
     assert "D1 researcher claims:" in err
