@@ -1,7 +1,7 @@
 """The journal: what happened in every run, written before anything depends on it, in one SQLite file.
 
-It only grows. One thread writes, in the order in which it was told, many entries to a transaction; `flush` waits until everything told
-so far is in the file. Each event carries a hash over itself and the one before it. No key, no header and no model's request is stored.
+It only grows. Entries are written in the order in which they were told, all that wait in one transaction at the end of a round of the
+event loop; `flush` waits until everything told so far is in the file. That costs less than to wake a thread for it. Each event carries a hash over itself and the one before it. No key, no header and no model's request is stored.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,6 +23,8 @@ from delegator.errors import ConfigError, DelegatorError
 VERSION = 1
 FILE = "journal.sqlite"
 BUSY_SECONDS = 20.0
+LATEST_SECONDS = 0.02
+"""How long an entry that nobody waits for may stay unwritten."""
 _SCHEMA = """
 create table runs (
   id text primary key, question text not null, settings text not null, seed text not null, started real not null,
@@ -45,8 +48,13 @@ create table places (
 create table texts (hash text primary key, text text not null) without rowid;
 create index runs_by_time on runs (started);
 """
+BUSY_PAUSE = 0.005
+LONGEST_LOG = 8_000_000
+"""Bytes of what is written and not yet moved into the file itself."""
+QUIET_SECONDS = 0.001
+"""After so long without a write, the next one is made at once; in a burst they are collected."""
+WRITES_BETWEEN_LOOKS = 64
 _NO_CHAIN = "0" * 64
-_STOP = "stop"
 
 Row = Mapping[str, Any]
 _Statement = tuple[str, Sequence[Any]]
@@ -84,7 +92,12 @@ class Journal:
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE
+        self._wal = home / f"{FILE}-wal"
         self._locks = home / "runs"
+        self._writes = 0
+        self._written_at = 0.0
+        self._waited = 0
+        """How often another process was in the way of what is to be written."""
         try:
             self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             _prepared(self.path)
@@ -93,23 +106,30 @@ class Journal:
                 f"cannot write the journal {self.path}",
                 hint=f"{_why(error)}. Choose another --home, or go on with --no-journal.",
             ) from error
-        self._queue: deque[_Statement | asyncio.Future[None] | str] = deque()
-        self._told = threading.Event()
+        self._queue: deque[_Statement | asyncio.Future[None]] = deque()
+        self._writing = threading.Lock()
         self._chains: dict[str, str] = {}
         self._failed: JournalError | None = None
-        self._writer: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None
+        """Open as long as somebody writes down what is told."""
+        self._timer: asyncio.Handle | None = None
+        self._tidying: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        """Start the writer."""
-        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._writer.start()
+        """Open the file."""
+        self._connection = _connected(self.path)
+        self._connection.execute("pragma wal_autocheckpoint = 0")  # that waits for the disk
+        self._connection.execute("pragma busy_timeout = 0")  # so does this
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what was told, and stop."""
-        self._tell(_STOP)
-        if self._writer is not None:
-            self._writer.join()
+        """Write what was told, and close the file."""
+        self._write(patient=True)
+        if self._tidying is not None:
+            self._tidying.join()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def flush(self) -> None:
         """Wait until everything told so far is in the file.
@@ -117,9 +137,13 @@ class Journal:
         Raises:
             JournalError: It could not be written.
         """
+        if self._connection is None:
+            raise JournalError("is not open")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tell(done)
-        await done
+        if not done.done():
+            await done
+        done.result()
 
     @contextmanager
     def claimed(self, run: str) -> Iterator[None]:
@@ -218,71 +242,96 @@ class Journal:
         """A tool was run, or refused."""
         text = _dumped(result)
         hashed = hashlib.sha256(text.encode()).hexdigest()
-        self._tell(("insert or ignore into texts values (?, ?)", (hashed, text)))
+        # in this order: `forget` deletes a text that no tool call names, should it come between the two
         self._tell(("insert or ignore into tools values (?, ?, ?)", (run, key, hashed)))
+        self._tell(("insert or ignore into texts values (?, ?)", (hashed, text)))
 
     def placed(self, run: str, path: str, id: str) -> None:
         """A delegation has got its id."""
         self._tell(("insert or ignore into places values (?, ?, ?)", (run, path, id)))
 
-    def _tell(self, what: "_Statement | asyncio.Future[None] | str") -> None:
+    def _tell(self, what: "_Statement | asyncio.Future[None]") -> None:
+        """Queue an entry. It is written at the end of this round of the event loop if somebody waits, else a moment later."""
         self._queue.append(what)
-        self._told.set()
-
-    def _write(self) -> None:
-        """The writer's life: everything that waits goes into one transaction."""
         try:
-            with closing(_connected(self.path)) as connection:
-                while self._write_batch(connection):
-                    pass
-        except sqlite3.Error as error:  # pragma: no cover - it could be opened a moment ago
-            self._failed = JournalError(f"cannot be opened ({_why(error)})")
-            while self._told.wait() and not self._answer_all():
-                pass
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write(patient=True)
+            return
+        if isinstance(what, tuple):
+            if self._timer is None:
+                self._timer = loop.call_later(LATEST_SECONDS, self._write)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if time.monotonic() - self._written_at > QUIET_SECONDS:
+            self._write()
+        else:  # many at once: their entries share a transaction
+            self._timer = loop.call_soon(self._write)
 
-    def _write_batch(self, connection: sqlite3.Connection) -> bool:
-        self._told.wait()
-        self._told.clear()
-        batch: list[_Statement] = []
-        waiting: list[asyncio.Future[None]] = []
-        goes_on = True
-        while self._queue:
-            match self._queue.popleft():
-                case str():
-                    goes_on = False
-                case asyncio.Future() as done:
-                    waiting.append(done)
-                case statement:
-                    batch.append(statement)
-        if batch and self._failed is None:
-            try:
-                self._commit(connection, batch)
-            except sqlite3.Error as error:
-                self._failed = JournalError(f"cannot be written ({_why(error)})")
-        for done in waiting:
-            _settle(done, self._failed)
-        return goes_on
+    def _write(self, *, patient: bool = False) -> None:
+        """Everything that waits goes into one transaction. Where another process writes just now, it is tried again soon."""
+        with self._writing:
+            self._timer = None
+            told = list(self._queue)
+            batch = [what for what in told if isinstance(what, tuple)]
+            if batch and self._failed is None and not self._written(batch, patient=patient):
+                self._timer = asyncio.get_running_loop().call_later(BUSY_PAUSE, self._write)
+                return
+            for _ in told:
+                self._queue.popleft()
+        self._written_at = time.monotonic()
+        for what in told:
+            if isinstance(what, asyncio.Future):
+                _settle(what, self._failed)
+        self._tidy()
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Statement]) -> None:
+    def _written(self, batch: list[_Statement], *, patient: bool) -> bool:
+        """Whether it could be tried: what else may go wrong goes wrong for good."""
+        if self._connection is None:
+            self._failed = JournalError("is not open")
+            return True
+        try:
+            self._commit(self._connection, batch, patient=patient)
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing that depends on it may go on
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_LOCKED,
+            ):
+                self._waited += 1
+                if not patient and self._waited * BUSY_PAUSE < BUSY_SECONDS:
+                    return False
+            self._failed = JournalError(f"cannot be written ({_why(error)})")
+        self._waited = 0
+        return True
+
+    def _commit(
+        self, connection: sqlite3.Connection, batch: list[_Statement], *, patient: bool
+    ) -> None:
+        if patient:
+            connection.execute(f"pragma busy_timeout = {int(BUSY_SECONDS * 1000)}")
         connection.execute("begin immediate")
         try:
             for sql, values in batch:
                 connection.execute(sql, values)
+            connection.execute("commit")
         except BaseException:
             with suppress(sqlite3.Error):
                 connection.execute("rollback")
             raise
-        connection.execute("commit")
 
-    def _answer_all(self) -> bool:  # pragma: no cover - see _write
-        self._told.clear()
-        over = False
-        while self._queue:
-            what = self._queue.popleft()
-            if isinstance(what, asyncio.Future):
-                _settle(what, self._failed)
-            over |= what == _STOP
-        return over
+    def _tidy(self) -> None:
+        """Move what has been written into the file itself, in a thread: that waits for the disk."""
+        self._writes += 1
+        if self._writes % WRITES_BETWEEN_LOOKS:
+            return
+        try:
+            long = self._wal.stat().st_size > LONGEST_LOG
+        except OSError:
+            return
+        if long and (self._tidying is None or not self._tidying.is_alive()):
+            self._tidying = threading.Thread(target=_checkpointed, args=(self.path,), daemon=True)
+            self._tidying.start()
 
 
 class Past:
@@ -506,13 +555,26 @@ def _is_still(path: Path, file: int) -> bool:
         return False
 
 
+def _checkpointed(path: Path) -> None:
+    with suppress(sqlite3.Error), closing(_connected(path)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+
+
 def _settle(done: asyncio.Future[None], failed: JournalError | None) -> None:
     def settle() -> None:
         if not done.done():
             done.set_exception(failed) if failed else done.set_result(None)
 
+    loop = done.get_loop()
     with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        done.get_loop().call_soon_threadsafe(settle)
+        settle() if _runs(loop) else loop.call_soon_threadsafe(settle)
+
+
+def _runs(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 _dumped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
@@ -522,4 +584,4 @@ def _why(error: Exception) -> str:
     """What went wrong, in the system's words: they hold nothing from a run."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error)
+    return str(error) if isinstance(error, sqlite3.Error) else type(error).__name__

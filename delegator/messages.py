@@ -93,6 +93,11 @@ class ToolSpec:
         """How long the schema is as JSON."""
         return len(json.dumps(dict(self.input_schema)))
 
+    @cached_property
+    def wire(self) -> str:
+        """The tool as JSON."""
+        return json.dumps(tool_to_wire(self))
+
 
 def text_of(content: tuple[Block, ...]) -> str:
     """The words of a turn, without its tool calls and opaque blocks."""

@@ -13,22 +13,34 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from operator import is_
 from pathlib import Path
 from typing import Any
 
 from delegator.budget import Budget, Usage
 from delegator.errors import DelegatorError, Fault, ModelError
-from delegator.events import Event, RunFinished, TextStreamed
+from delegator.events import AgentStarted, Event, ModelCallStarted, RunFinished, TextStreamed
 from delegator.journal import Journal, Opened, Past
 from delegator.ladder import LADDER
-from delegator.messages import Stop, block_from_wire, block_to_wire, message_to_wire, tool_to_wire
+from delegator.messages import (
+    Message,
+    Stop,
+    ToolSpec,
+    block_from_wire,
+    block_to_wire,
+    message_to_wire,
+)
 from delegator.model import Reply, Request
 from delegator.outcome import Outcome, SourceSeen
 from delegator.tools import Attempt, ToolOutput
 from delegator.trust import Label, Level
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_NOT_KEPT = (TextStreamed, ModelCallStarted, AgentStarted)
+"""Events that say nothing beside what else is on record."""
 _TIMES = frozenset({"seconds", "at"})
+_NOT_ON_RECORD = "journal"
+"""Why a loop stopped that could not put something on record, or found something else there: that is no end to hold it to."""
 
 
 class NotTheSame(DelegatorError):
@@ -110,6 +122,16 @@ class Recording:
     _told: Counter[str] = field(default_factory=Counter)
     """Events on record that this process has not come to again."""
     _seq: int = 0
+    _heads: dict[tuple[str, str, tuple[int, ...]], tuple[tuple[ToolSpec, ...], Any]] = field(
+        default_factory=dict
+    )
+    """Hashes over models, prompts and tools; the tools are kept, so that no other comes to be known by the same number."""
+    _hashed: dict[str, tuple[tuple[Message, ...], Any]] = field(default_factory=dict)
+    """Each loop's transcript as it was hashed last, and the hash over it."""
+    _differs: str = ""
+    """The first call that asked for something else than is on record."""
+    _past_seq: int = 0
+    """The last event that was on record when this process began."""
 
     @classmethod
     def of_past(cls, past: Past, run: str, journal: Journal | None) -> "Recording":
@@ -155,8 +177,8 @@ class Recording:
             )
 
     def end(self, outcome: str, answer: Mapping[str, Any]) -> None:
-        """The run is over, for now."""
-        if self.journal is not None:
+        """The run is over, for now. One that could not go on from its record leaves what is on record as it was."""
+        if self.journal is not None and answer.get("stop") != _NOT_ON_RECORD:
             self.journal.end(self.run, outcome=outcome, answer=answer, at=time.time())
 
     @property
@@ -199,7 +221,10 @@ class Recording:
         Raises:
             AsRecorded: It made none, and it is on record how it ended.
             ModelError: Nothing may be asked any more.
+            NotTheSame: This is not the run that is on record.
         """
+        if self._differs:
+            raise NotTheSame(self._differs)
         if end := self._ended.get(agent):
             raise AsRecorded(*end)
         if self.replays:
@@ -221,7 +246,7 @@ class Recording:
         call = Opened(
             key=request.key,
             attempt=len(self._calls.get(request.key, ())) + 1,
-            request=digest(request),
+            request=self.digest(request),
             reply_tokens=request.max_tokens,
             last=request.last,
             worst=worst.to_json(),
@@ -248,13 +273,38 @@ class Recording:
             fault=fault.value if fault else "",
         )
 
+    def digest(self, request: Request) -> str:
+        """A hash of what is asked: not of how much room there is for the answer. Transcripts grow, so only what is new is hashed."""
+        agent = request.key.rpartition("/")[0]
+        before, hashed = self._hashed.get(agent, ((), None))
+        grown = len(before) <= len(request.messages) and all(map(is_, before, request.messages))
+        if hashed is None or not grown:
+            before, hashed = (), self._head(request).copy()
+        for message in request.messages[len(before) :]:
+            hashed.update(_ENCODE(message_to_wire(message)).encode(errors="surrogatepass"))
+        self._hashed[agent] = (request.messages, hashed)
+        return str(hashed.hexdigest())
+
+    def _head(self, request: Request) -> Any:
+        """A hash over what all calls of an agent have in common, and many agents."""
+        key = (request.model, request.system, tuple(map(id, request.tools)))
+        tools, hashed = self._heads.get(key, ((), None))
+        if hashed is None or tools != request.tools:
+            head = "\0".join(
+                (request.model, request.system, *(tool.wire for tool in request.tools))
+            )
+            hashed = hashlib.sha256(head.encode(errors="surrogatepass"))
+            self._heads[key] = (request.tools, hashed)
+        return hashed
+
     def check(self, call: PastCall, request: Request) -> None:
-        """Refuse to take a reply for the answer to something else.
+        """Refuse to take a reply for the answer to something else; then nobody in the run asks anything more.
 
         Raises:
             NotTheSame: That is what it would be.
         """
-        if not self.replays and call.request != digest(request):
+        if not self.replays and call.request != self.digest(request):
+            self._differs = self._differs or call.key
             raise NotTheSame(call.key)
 
     def tool(self, key: str) -> Attempt | None:
@@ -278,21 +328,24 @@ class Recording:
 
     def tell(self, event: Event) -> None:
         """Put an event on record, unless it is a repetition of one that is."""
-        if self.journal is None or isinstance(event.what, TextStreamed):
+        if self.journal is None or isinstance(event.what, _NOT_KEPT):
             return
         said = event.to_json()
         kind, agent = said.pop("event"), said.pop("agent")
         for name in ("run", "seq", "at"):
             del said[name]
-        if isinstance(event.what, RunFinished):
-            said.pop("answer", None)  # it has a place of its own
-        elif self._repeats(agent, kind, said):
+        over = isinstance(event.what, RunFinished)
+        if over:
+            del said["answer"]  # it has a place of its own
+        if self._repeats(agent, kind, said) and not (over and self._seq > self._past_seq):
             return
         self._seq += 1
         at = round(event.at, 4)
         self.journal.event(self.run, self._seq, at=at, agent=agent, kind=kind, data=said)
 
     def _repeats(self, agent: str, kind: str, said: Mapping[str, Any]) -> bool:
+        if not self._told:
+            return False
         known = _timeless(agent, kind, said)
         if not self._told[known]:
             return False
@@ -300,12 +353,21 @@ class Recording:
         return True
 
     def _note_events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        self._seq = events[-1]["seq"] if events else 0
+        self._seq = self._past_seq = events[-1]["seq"] if events else 0
         for event in events:
             said = json.loads(event["data"])
             self._told[_timeless(event["agent"], event["kind"], said)] += 1
             if event["kind"] == "delegation_finished" and said["outcome"] != "cancelled":
-                self._ended[said["id"]] = (Outcome(said["outcome"]), said["receipt"]["stop"])
+                outcome, stop = Outcome(said["outcome"]), said["receipt"]["stop"]
+                if stop != _NOT_ON_RECORD and (outcome is not Outcome.BUDGET or self._acted(event)):
+                    self._ended[said["id"]] = (outcome, stop)
+
+    def _acted(self, event: Mapping[str, Any]) -> bool:
+        """Whether the orchestrator went on after an event; if not, a delegation that a limit stopped may go on under a higher one."""
+        later = (
+            c for c in self.paid if c.key.startswith("orchestrator/") and c.seq >= event["seq"]
+        )
+        return self.replays or any(call.state == "answered" for call in later)
 
 
 @contextmanager
@@ -328,17 +390,6 @@ def _elsewhere(path: str) -> str:
         return head + rest
     head, dot, rest = path.partition(".")
     return f"{head}#1{dot}{rest}"
-
-
-def digest(request: Request) -> str:
-    """A hash of what is asked: not of how much room there is for the answer."""
-    asked = {
-        "model": request.model,
-        "system": request.system,
-        "messages": [message_to_wire(message) for message in request.messages],
-        "tools": [tool_to_wire(tool) for tool in request.tools],
-    }
-    return hashlib.sha256(_ENCODE(asked).encode(errors="surrogatepass")).hexdigest()
 
 
 def _timeless(agent: str, kind: str, said: Mapping[str, Any]) -> str:

@@ -137,6 +137,14 @@ class Staff:
         """The tools over the run's whole library: the same for every subagent."""
         return library_tools(self.library) if self.library is not None else {}
 
+    @cached_property
+    def _submits(self) -> dict[str, Tool]:
+        return {agent.name: _submit_tool(agent) for agent in self.agents}
+
+    def _submitting(self, agent: Agent) -> Tool:
+        """The tool that hands in an agent's report: the same for every subagent of that agent."""
+        return self._submits.get(agent.name) or _submit_tool(agent)
+
     def tools_of(self, agent: Agent, library: Library | None = None) -> dict[str, Tool]:
         """An agent's own tools, by name, over the run's library or a part of it.
 
@@ -180,7 +188,7 @@ class Staff:
             id=id,
             name=agent.name,
             system=system_of(agent, self.around.rung, self.library),
-            tools={**own, SUBMIT: _submit_tool(agent), BRIEF: _brief_tool(brief)},
+            tools={**own, SUBMIT: self._submitting(agent), BRIEF: _brief_tool(brief)},
             budget=budget.child(id, agent.limits.over(AGENT_LIMITS)),
             model=agent.model,
             final_tool=SUBMIT,
@@ -289,6 +297,9 @@ def _brief_label(brief: Brief) -> Label:
     return brief.label & brief.material_label if brief.material_label else brief.label
 
 
+_NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
 def _brief_tool(brief: Brief) -> Tool:
     async def run(_call: Call) -> ToolOutput:
         return ToolOutput(data=brief_data(brief), label=_brief_label(brief))
@@ -296,7 +307,7 @@ def _brief_tool(brief: Brief) -> Tool:
     return Tool(
         name=BRIEF,
         description="Your brief: the task, and the material that belongs to it.",
-        input_schema={"type": "object", "properties": {}, "additionalProperties": False},
+        input_schema=_NOTHING,
         run=run,
         effects=Effects(),
     )

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, overload
+from weakref import WeakValueDictionary
 
 from delegator.errors import ConfigError, LimitExceeded, ToolRejected
 from delegator.knowledge import Library, Passage
@@ -56,6 +57,9 @@ class Call:
 Runner = Callable[[Call], Awaitable[ToolOutput]]
 
 
+_specs: WeakValueDictionary[tuple[str, str, int], ToolSpec] = WeakValueDictionary()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tool:
     """A tool: its face to the model, and the code behind it."""
@@ -77,10 +81,14 @@ class Tool:
 
     @cached_property
     def spec(self) -> ToolSpec:
-        """The tool as a model sees it."""
-        return ToolSpec(
-            name=self.name, description=self.description, input_schema=self.input_schema
-        )
+        """The tool as a model sees it: one and the same for tools that differ in nothing but their code."""
+        key = (self.name, self.description, id(self.input_schema))
+        spec = _specs.get(key)
+        if spec is None:  # as long as it lives it keeps the schema, so no other has its number
+            spec = _specs[key] = ToolSpec(
+                name=self.name, description=self.description, input_schema=self.input_schema
+            )
+        return spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
-"""The product as a contender: whole runs at the default level, over a library that answers at once."""
+"""The product as a contender: whole runs at the default level, with a journal, over a library that answers at once."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks import script
 from delegator import Limits, Outcome, Run, Setup
+from delegator.journal import Journal
 from delegator.knowledge import Hit, Passage
 from delegator.models.claude import Claude
 
@@ -44,16 +47,19 @@ async def asking(url: str, n: int) -> AsyncIterator[Callable[[str], Awaitable[st
         seconds=3_600,
         reply_tokens=64_000,
     )
-    async with Claude("mock", base_url=url) as model:
-        setup = Setup(model=model, library=Shelf(), limits=limits)
+    with TemporaryDirectory(prefix="benchmarks-") as home, Journal(Path(home)) as journal:
+        async with Claude("mock", base_url=url) as model:
+            yield _ask(Setup(model=model, library=Shelf(), limits=limits, journal=journal))
 
-        async def ask(question: str) -> str:
-            async with Run(question, setup) as run:
-                async for _event in run:
-                    pass
-                answer = await run.answer()
-            if answer.outcome is not Outcome.COMPLETE:
-                raise RuntimeError(f"{answer.outcome}: {answer.stop} {answer.error}")
-            return answer.text
 
-        yield ask
+def _ask(setup: Setup) -> Callable[[str], Awaitable[str]]:
+    async def ask(question: str) -> str:
+        async with Run(question, setup) as run:
+            async for _event in run:
+                pass
+            answer = await run.answer()
+        if answer.outcome is not Outcome.COMPLETE:
+            raise RuntimeError(f"{answer.outcome}: {answer.stop} {answer.error}")
+        return answer.text
+
+    return ask
