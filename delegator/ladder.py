@@ -6,7 +6,7 @@ it reads; what it leaves open is said beside it.
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from delegator.trust import Level
@@ -69,7 +69,13 @@ class Rung:
             effects: Whether one of its tools has effects outside.
         """
         names = (*self.notices, *([self.effects_notice] if effects and self.effects_notice else []))
-        return prompt + "".join(f"\n{_notice(name)}" for name in names)
+        return _joined(prompt, names)
+
+
+@lru_cache(maxsize=256)
+def _joined(prompt: str, names: tuple[str, ...]) -> str:
+    """One string for all subagents of an agent, however many are alive."""
+    return prompt + "".join(f"\n{_notice(name)}" for name in names)
 
 
 @cache
