@@ -4,7 +4,9 @@ Every call gets a result, and no result quotes what went wrong in any words but 
 what its author is worth; a person may approve one that it forbids, bound to the exact call.
 """
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -67,6 +69,7 @@ class Calls:
     watch: Watch
     turn: int = 0
     """Which reply the calls are part of."""
+    _keys: Counter[str] = field(default_factory=Counter)
     _refused: set[str] = field(default_factory=set)
     """Calls that were refused, so that a model that repeats them word for word is not let go on for ever."""
 
@@ -78,7 +81,7 @@ class Calls:
         if problems := tool.schema.problems(use.input):
             text = "the input does not fit the tool's schema: " + "; ".join(problems)
             return self.error(use, text, invalid=True)
-        call = Call(input=use.input, label=label, key=f"{self.agent}/{self.turn}/{use.id}")
+        call = Call(input=use.input, label=label, key=self._key(use))
         known = self.around.recording.tool(call.key)
         if known is None and (denied := await self._denied(tool, call)):
             text = f"denied by policy {denied.rule}: {denied.reason}"
@@ -89,6 +92,13 @@ class Calls:
         self.around.emit(self.agent, ToolStarted(tool=tool.name, subject=_subject(use.input)))
         self.watch.tool_calls += 1
         return self._finished(tool, use, known or await self._done(tool, call))
+
+    def _key(self, use: ToolUse) -> str:
+        """A call's place in the run, by what is asked: a server that is asked again gives other ids."""
+        said = json.dumps([use.name, use.input], sort_keys=True).encode(errors="replace")
+        what = f"{self.agent}/{self.turn}/{hashlib.sha256(said).hexdigest()[:16]}"
+        self._keys[what] += 1
+        return what if self._keys[what] == 1 else f"{what}-{self._keys[what]}"
 
     async def _done(self, tool: Tool, call: Call) -> Attempt:
         """Run a tool. What it found is on record before anybody sees it; delegations are put down by themselves."""

@@ -375,4 +375,5 @@ def _finished(
         receipt=receipt,
         verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
         label=record.worth(),
+        problem=record.problem,
     )

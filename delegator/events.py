@@ -125,6 +125,8 @@ class DelegationFinished:
     """A reviewer's verdict with its score, or empty."""
     label: Label
     """What its report is worth."""
+    problem: str = ""
+    """What went wrong, in words of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

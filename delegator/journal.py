@@ -94,6 +94,7 @@ class Journal:
         self.path = home / FILE
         self._wal = home / f"{FILE}-wal"
         self._locks = home / "runs"
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._writes = 0
         self._written_at = 0.0
         self._waited = 0
@@ -237,6 +238,13 @@ class Journal:
                 values,
             )
         )
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Have what waits written at the end of this round: it was paid for."""
+        if self._timer is not None and self._loop is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_soon(self._write)
 
     def ran(self, run: str, key: str, result: Mapping[str, Any]) -> None:
         """A tool was run, or refused."""
@@ -258,6 +266,8 @@ class Journal:
         except RuntimeError:
             self._write(patient=True)
             return
+        if self._loop is not loop:  # what another loop meant to do it will not do any more
+            self._loop, self._timer = loop, None
         if isinstance(what, tuple):
             if self._timer is None:
                 self._timer = loop.call_later(LATEST_SECONDS, self._write)
@@ -310,6 +320,13 @@ class Journal:
     ) -> None:
         if patient:
             connection.execute(f"pragma busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        try:
+            self._transact(connection, batch)
+        finally:
+            if patient:
+                connection.execute("pragma busy_timeout = 0")
+
+    def _transact(self, connection: sqlite3.Connection, batch: list[_Statement]) -> None:
         connection.execute("begin immediate")
         try:
             for sql, values in batch:

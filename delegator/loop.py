@@ -132,7 +132,7 @@ class Loop:
                 raise
             return self._ended(Outcome.TIMEOUT, stop="seconds", error=self.blame())
         except AsRecorded as end:
-            return self._ended(end.outcome, stop=end.stop)
+            return self._ended(end.outcome, stop=end.stop, error=end.error)
         except DelegatorError as error:
             return self._stopped(error)
 

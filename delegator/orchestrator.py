@@ -209,11 +209,14 @@ class Run:
     async def _drive(self) -> Answer:
         """The run, on record from before its start until after its end."""
         recording = self._recording
-        with recording.claimed():
-            recording.begin(self.question, self._remembered())
-            answer = await self._played()
-            recording.end(answer.outcome.value, answer.to_json())
-            return await self._kept(answer)
+        try:
+            with recording.claimed():
+                recording.begin(self.question, self._remembered())
+                answer = await self._played()
+                recording.end(answer.outcome.value, answer.to_json())
+                return await self._kept(answer)
+        finally:
+            self._events.put_nowait(None)
 
     async def _kept(self, answer: Answer) -> Answer:
         """The answer, once it is in the journal, whoever is in a hurry; if that fails, it says so."""
@@ -234,36 +237,33 @@ class Run:
         return {**self._setup.remembered, "level": self._setup.level.value, "history": turns}
 
     async def _played(self) -> Answer:
+        self._settle()
+        loop = self._loop()
+        setup = self._setup
+        self._emit(
+            "orchestrator",
+            RunStarted(question=self.question, model=setup.model.id, level=setup.level.value),
+        )
         try:
-            self._settle()
-            loop = self._loop()
-            setup = self._setup
-            self._emit(
-                "orchestrator",
-                RunStarted(question=self.question, model=setup.model.id, level=setup.level.value),
+            ended = await loop.run()
+        except asyncio.CancelledError:
+            ended = Ended(
+                outcome=Outcome.CANCELLED,
+                receipt=loop.receipt("cancelled"),
+                label=loop.label,
             )
-            try:
-                ended = await loop.run()
-            except asyncio.CancelledError:
-                ended = Ended(
-                    outcome=Outcome.CANCELLED,
-                    receipt=loop.receipt("cancelled"),
-                    label=loop.label,
-                )
-            except Exception as error:  # noqa: BLE001 - what was found and paid for is still handed over
-                crash = DelegatorError(f"internal error: {type(error).__name__}")
-                crash.__cause__ = error
-                ended = Ended(
-                    outcome=Outcome.FAILED,
-                    receipt=loop.receipt("crash"),
-                    label=loop.label,
-                    error=crash,
-                )
-            answer = self._answer(ended)
-            self._emit("orchestrator", RunFinished(outcome=answer.outcome, answer=answer.to_json()))
-            return answer
-        finally:
-            self._events.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 - what was found and paid for is still handed over
+            crash = DelegatorError(f"internal error: {type(error).__name__}")
+            crash.__cause__ = error
+            ended = Ended(
+                outcome=Outcome.FAILED,
+                receipt=loop.receipt("crash"),
+                label=loop.label,
+                error=crash,
+            )
+        answer = self._answer(ended)
+        self._emit("orchestrator", RunFinished(outcome=answer.outcome, answer=answer.to_json()))
+        return answer
 
     def _settle(self) -> None:
         """Count what a run that goes on has cost before. A session counts what is spent in it."""

@@ -54,10 +54,11 @@ class NotTheSame(DelegatorError):
 class AsRecorded(Exception):
     """A loop made no further call, because it ended otherwise: so it is on record."""
 
-    def __init__(self, outcome: Outcome, stop: str) -> None:
+    def __init__(self, outcome: Outcome, stop: str, problem: str) -> None:
         super().__init__(stop)
         self.outcome = outcome
         self.stop = stop
+        self.error = DelegatorError(problem) if problem else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ class Recording:
     _calls: dict[str, list[PastCall]] = field(default_factory=dict)
     _tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
-    _ended: dict[str, tuple[Outcome, str]] = field(default_factory=dict)
+    _ended: dict[str, tuple[Outcome, str, str]] = field(default_factory=dict)
     """How loops ended that have been reported: outcome, and why."""
     _told: Counter[str] = field(default_factory=Counter)
     """Events on record that this process has not come to again."""
@@ -360,7 +361,7 @@ class Recording:
             if event["kind"] == "delegation_finished" and said["outcome"] != "cancelled":
                 outcome, stop = Outcome(said["outcome"]), said["receipt"]["stop"]
                 if stop != _NOT_ON_RECORD and (outcome is not Outcome.BUDGET or self._acted(event)):
-                    self._ended[said["id"]] = (outcome, stop)
+                    self._ended[said["id"]] = (outcome, stop, said.get("problem", ""))
 
     def _acted(self, event: Mapping[str, Any]) -> bool:
         """Whether the orchestrator went on after an event; if not, a delegation that a limit stopped may go on under a higher one."""

@@ -51,7 +51,7 @@ class Call:
     input: Mapping[str, Any]
     label: Label
     key: str = ""
-    """Its place in the run: `agent/turn/id`."""
+    """Its place in the run: `agent/turn/` and a hash of what is asked."""
 
 
 Runner = Callable[[Call], Awaitable[ToolOutput]]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chaos import chaos, paid, rows, told, unpaid
+from delegator import journal
 from delegator.agents import Agent, shipped
 from delegator.answer import Answer
 from delegator.budget import RUN_LIMITS, Limits, Usage
@@ -252,6 +253,12 @@ def undisturbed(docs: Path, home: Path, name: str) -> tuple[Answer, Counter[str]
     return answer, told(world.home), entries + 1 + 2 * len(world.rows("calls"))
 
 
+@pytest.fixture(autouse=True)
+def _in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids of steps that are on no record yet follow from who comes first, a matter of a millisecond: here it is always the same one."""
+    monkeypatch.setattr(journal, "QUIET_SECONDS", 1e9)
+
+
 @requirement("W2")
 @pytest.mark.parametrize(
     ("name", "step"),
@@ -457,10 +464,6 @@ def test_a_run_that_ran_out_goes_on_from_there_with_more(
     assert timeless(again.to_json()) == timeless(answer.to_json())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="loop.py: AsRecorded brings no error, so the orchestrator is told less than is on record",
-)
 @requirement("W2")
 def test_a_delegation_that_a_limit_stopped_goes_on_only_if_nobody_has_gone_on_from_there(
     docs: Path, tmp_path: Path
@@ -692,9 +695,6 @@ def test_runs_that_are_killed_at_random_moments_go_on_to_the_same_answer() -> No
     assert figures.kills >= figures.runs
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TimeoutError, reason="orchestrator.py: _drive ends before the events do"
-)
 @requirement("W5")
 def test_the_events_of_a_run_that_another_process_holds_come_to_an_end(
     docs: Path, tmp_path: Path
@@ -746,10 +746,6 @@ class Eager(Offline):
                 yield event
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="calls.py: a call's key holds the server's id, which a reply asked for again has not",
-)
 @requirement("W2")
 def test_what_a_lost_reply_had_begun_is_not_paid_for_again(docs: Path, tmp_path: Path) -> None:
     def stuck() -> Eager:
