@@ -301,8 +301,8 @@ MUTANTS = (
     Mutant(
         "B1 model calls are counted above too",
         "budget.py",
-        "            node.model_calls += 1\n",
-        "",
+        "            node.model_calls += 1\n            node.held_tokens += tokens\n",
+        "            node.held_tokens += tokens\n",
         "test_budget.py",
     ),
     Mutant(
@@ -399,9 +399,44 @@ MUTANTS = (
     Mutant(
         "sealed: references are random",
         "delegation.py",
-        "Records(random=rung.one_source_each)",
-        "Records()",
+        "random=self._named_at_random",
+        "random=False",
         "test_sealed.py",
+    ),
+    Mutant(
+        "W2 a tool call is known by what it asks",
+        "calls.py",
+        "json.dumps([use.name, use.input], sort_keys=True)",
+        "json.dumps([use.id], sort_keys=True)",
+        "test_resume.py",
+    ),
+    Mutant(
+        "W5 the events of a run that is refused end",
+        "orchestrator.py",
+        "                return await self._kept(answer)\n        finally:\n            self._events.put_nowait(None)\n",
+        "                self._events.put_nowait(None)\n                return await self._kept(answer)\n        finally:\n            pass\n",
+        "test_resume.py",
+    ),
+    Mutant(
+        "W5 a delegation that is cancelled has an event for its end",
+        "delegation.py",
+        "                self._tell(_finished(record, record.outcome, record.receipt))\n",
+        "",
+        "test_faults.py",
+    ),
+    Mutant(
+        "a pause longer than the run is not waited out",
+        "models/claude.py",
+        "or pause > request.patience",
+        "",
+        "test_faults.py",
+    ),
+    Mutant(
+        "the end of the call before is marked for the cache",
+        "models/claude.py",
+        "turns[-2:]",
+        "turns[-1:]",
+        "test_claude.py",
     ),
     Mutant(
         "sealed: only a few values pass",
