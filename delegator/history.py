@@ -150,10 +150,15 @@ def _outcome(row: Mapping[str, Any]) -> str:
 
 def _cost(usage: Mapping[str, Any]) -> str:
     tokens = sum(n for name, n in usage.items() if name.endswith("_tokens"))
-    parts = [f"{usage['model_calls']} calls", f"{tokens:,} tokens"]
+    parts = [_calls(usage), f"{tokens:,} tokens"]
     if usage["usd"]:
         parts.append(f"${usage['usd']:.4f}")
     return " · ".join([*parts, f"{usage['seconds']:.1f} s"])
+
+
+def _calls(of: Mapping[str, Any]) -> str:
+    calls = of["model_calls"]
+    return f"{calls} call{'' if calls == 1 else 's'}"
 
 
 def _tree(events: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
@@ -185,5 +190,5 @@ def _ending(data: Mapping[str, Any] | None) -> str:
     receipt, label = data["receipt"], data["label"]
     tokens = sum(receipt["usage"].values())
     verdict = f", {data['verdict']}" if data["verdict"] else ""
-    figures = f"{receipt['model_calls']} calls · {tokens:,} tokens · {receipt['seconds']:.1f} s"
+    figures = f"{_calls(receipt)} · {tokens:,} tokens · {receipt['seconds']:.1f} s"
     return f"{data['outcome']}{verdict} · {figures} · {label['integrity']}"
