@@ -9,7 +9,7 @@ from pathlib import Path
 
 from delegator.answer import Answer
 from delegator.api import Settings, level_named, open_index
-from delegator.budget import NANO, Limits
+from delegator.budget import NANO, RUN_LIMITS, Limits
 from delegator.errors import ConfigError
 from delegator.history import run_text, runs_text
 from delegator.home import data_home
@@ -103,11 +103,9 @@ def _trust(chat: Chat, given: str) -> str:
 
 
 def _budget(chat: Chat, _given: str) -> str:
-    limits = {**chat.setup.limits.to_json()}
+    limits = chat.setup.limits.over(RUN_LIMITS).to_json()
     each = ", ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in limits.items())
-    return (
-        f"each question: {each or 'the defaults'}\nthis chat: {answers.spent(chat.setup.session)}"
-    )
+    return f"each question: {each}\nthis chat: {answers.spent(chat.setup.session)}"
 
 
 def _extend(chat: Chat, given: str) -> str:
