@@ -12,7 +12,7 @@ import pytest
 from delegator.home import data_home
 from delegator.journal import Journal, Past
 from messages_api import Status
-from programs import Main, interruptible, main, read_until, run, started
+from programs import MANY_SECONDS, Main, interruptible, main, read_until, run, started
 from requirements import requirement
 from serving import NEVER, delegate, have_reviewed, playing, say, serving
 
@@ -87,7 +87,9 @@ def test_a_run_that_was_killed_goes_on_where_it_was(main: Main, docs: Path) -> N
     with serving(script) as served:
         with started("ask", "--docs", str(docs), "--base-url", served.url, QUESTION) as process:
             read_until(process.stderr, "D2 researcher: never")
+            deadline = time.monotonic() + MANY_SECONDS
             while answered() != {"orchestrator/1", "D1/1", "D1/2", "orchestrator/2"}:
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
             process.kill()
         before = len(served.api.exchanges)
