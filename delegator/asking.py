@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from delegator.budget import Budget, Price, Reservation, Usage, Worst
 from delegator.calls import Surroundings
+from delegator.entries import PastCall
 from delegator.errors import Fault, ModelError
 from delegator.events import ModelCallFinished, ModelCallRetried, ModelCallStarted, TextStreamed
 from delegator.messages import Message, ToolUse
 from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextDelta, ToolUseReady
 from delegator.outcome import Watch
-from delegator.recording import PastCall
 from delegator.sizing import PromptSize
 from delegator.tools import Tool
 from delegator.trimming import trimmed
@@ -145,14 +145,15 @@ class Asking:
         recording = self.around.recording
         most = Usage(input_tokens=worst.input_tokens, output_tokens=reservation.reply_tokens)
         opened = await recording.open(request, most if self.around.counts else Usage())
-        reply, fault = None, None
+        reply, fault, started = None, None, time.monotonic()
         try:
             reply = await self._stream(request, reservation, start)
         except ModelError as error:
             fault = error.fault
             raise
         finally:
-            recording.close(opened, reservation.used, reply, fault)
+            seconds = time.monotonic() - started
+            recording.close(opened, reservation.used, seconds, reply, fault)
         return reply
 
     async def _stream(

@@ -189,12 +189,20 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object: place first, then the happening's own fields."""
         head = {"run": self.run, "seq": self.seq, "at": round(self.at, 4), "agent": self.agent}
-        own = {f.name: _plain(getattr(self.what, f.name)) for f in fields(self.what)}
-        return {**head, "event": self.kind, **own}
+        return {**head, "event": self.kind, **self.said()}
+
+    def said(self) -> dict[str, Any]:
+        """The happening's own fields."""
+        what = self.what
+        return {name: _plain(getattr(what, name)) for name in _FIELDS[type(what)]}
 
 
 _KINDS: dict[type, str] = {
     kind: re.sub(r"(?<=.)([A-Z])", r"_\1", kind.__name__).lower() for kind in Happening.__args__
+}
+
+_FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in Happening.__args__
 }
 
 

@@ -55,7 +55,7 @@ def run_text(past: Past, row: Mapping[str, Any], width: int) -> str:
     if (broken := past.broken_link(row["id"])) is not None:
         lines += [
             "",
-            f"The record was changed: event {broken} does not follow from the one before.",
+            f"The record was changed: entry {broken} is missing, or does not follow from the one before.",
         ]
     if row["answer"]:
         answer = json.loads(row["answer"])
@@ -70,15 +70,9 @@ def run_text(past: Past, row: Mapping[str, Any], width: int) -> str:
 
 def exported(past: Past, row: Mapping[str, Any]) -> str:
     """A run as one JSON document, to be replayed elsewhere."""
-    id = row["id"]
-    rows = {
-        "runs": [dict(row)],
-        "events": past.events(id),
-        "calls": past.calls(id),
-        "tools": past.tools(id),
-        "places": past.places(id),
-    }
-    return json.dumps({"kind": _KIND, "version": 1, **rows}, ensure_ascii=False, indent=1)
+    return json.dumps(
+        {"kind": _KIND, "version": 2, **past.exported(row)}, ensure_ascii=False, indent=1
+    )
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -134,9 +128,8 @@ def _run(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("key", "attempt", "state", "model", "request", "reply_tokens", "fault")
-    usage = json.loads(row["usage"] or row["worst"])
-    return {**{name: row[name] for name in kept}, "usage": usage}
+    kept = ("key", "attempt", "state", "model", "request", "reply_tokens", "fault", "at", "ended")
+    return {**{name: row[name] for name in kept}, "usage": row["usage"] or row["worst"]}
 
 
 def _event(row: Mapping[str, Any]) -> dict[str, Any]:

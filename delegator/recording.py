@@ -1,10 +1,9 @@
 """What one run tells its journal, and what it is told of its own past: a run that goes on repeats what is on record, and asks nothing twice.
 
-The key of a model call is `agent/n`, that of a tool call `agent/n/id`. A known key with another request is an error, not a replay:
+The key of a model call is `agent/n`, that of a tool call `agent/n/hash`. A known key with another request is an error, not a replay:
 then this is not the run that was recorded.
 """
 
-import hashlib
 import hmac
 import json
 import secrets
@@ -13,30 +12,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from operator import is_
 from pathlib import Path
 from typing import Any
 
 from delegator.budget import Budget, Usage
+from delegator.digests import Digests
+from delegator.entries import PastCall, attempt_of, attempt_to_json, reply_to_json
 from delegator.errors import DelegatorError, Fault, ModelError
-from delegator.events import AgentStarted, Event, ModelCallStarted, RunFinished, TextStreamed
+from delegator.events import (
+    AgentStarted,
+    DelegationFinished,
+    Event,
+    ModelCallFinished,
+    ModelCallStarted,
+    RunFinished,
+    TextStreamed,
+)
 from delegator.journal import Journal, Opened, Past
 from delegator.ladder import LADDER
-from delegator.messages import (
-    Message,
-    Stop,
-    ToolSpec,
-    block_from_wire,
-    block_to_wire,
-    message_to_wire,
-)
 from delegator.model import Reply, Request
-from delegator.outcome import Outcome, SourceSeen
-from delegator.tools import Attempt, ToolOutput
-from delegator.trust import Label, Level
+from delegator.outcome import Outcome
+from delegator.tools import Attempt
+from delegator.trust import Level
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_NOT_KEPT = (TextStreamed, ModelCallStarted, AgentStarted)
+_NOT_KEPT = (TextStreamed, ModelCallStarted, ModelCallFinished, AgentStarted)
 """Events that say nothing beside what else is on record."""
 _TIMES = frozenset({"seconds", "at"})
 _NOT_ON_RECORD = "journal"
@@ -59,44 +59,6 @@ class AsRecorded(Exception):
         self.outcome = outcome
         self.stop = stop
         self.error = DelegatorError(problem) if problem else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastCall:
-    """A model call on record."""
-
-    key: str
-    attempt: int
-    seq: int
-    request: str
-    state: str
-    """`open`: nobody knows how it ended. `answered`, `failed`, or `broken` off by us."""
-    reply_tokens: int
-    last: bool
-    usage: Usage
-    """What it used; for an open one, what was reserved for it."""
-    reply: Reply | None = None
-    fault: Fault | None = None
-    model: str = ""
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "PastCall":
-        """A row of the journal."""
-        reply = json.loads(row["reply"]) if row["reply"] else None
-        usage = Usage(**json.loads(row["usage"] or row["worst"]))
-        return cls(
-            key=row["key"],
-            attempt=row["attempt"],
-            seq=row["seq"],
-            request=row["request"],
-            state=row["state"],
-            reply_tokens=row["reply_tokens"],
-            last=bool(row["last"]),
-            usage=usage,
-            reply=_reply(reply, usage) if reply else None,
-            fault=Fault(row["fault"]) if row["fault"] else None,
-            model=row["model"],
-        )
 
 
 @dataclass(slots=True)
@@ -122,17 +84,14 @@ class Recording:
     """How loops ended that have been reported: outcome, and why."""
     _told: Counter[str] = field(default_factory=Counter)
     """Events on record that this process has not come to again."""
-    _seq: int = 0
-    _heads: dict[tuple[str, str, tuple[int, ...]], tuple[tuple[ToolSpec, ...], Any]] = field(
-        default_factory=dict
-    )
-    """Hashes over models, prompts and tools; the tools are kept, so that no other comes to be known by the same number."""
-    _hashed: dict[str, tuple[tuple[Message, ...], Any]] = field(default_factory=dict)
-    """Each loop's transcript as it was hashed last, and the hash over it."""
+    _digests: Digests = field(default_factory=Digests)
     _differs: str = ""
     """The first call that asked for something else than is on record."""
-    _past_seq: int = 0
-    """The last event that was on record when this process began."""
+    _grown: bool = False
+    """Whether this process has told of an event that was not on record."""
+    _before: float = 0.0
+    """Seconds that the run took in earlier processes."""
+    _began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of_past(cls, past: Past, run: str, journal: Journal | None) -> "Recording":
@@ -147,13 +106,19 @@ class Recording:
         for call in map(PastCall.of, past.calls(row["id"])):
             made._calls.setdefault(call.key, []).append(call)
         made.named_at_random = LADDER[Level(json.loads(row["settings"])["level"])].one_source_each
-        made._tools = {tool["key"]: json.loads(tool["text"]) for tool in past.tools(row["id"])}
+        made._tools = dict(past.tools(row["id"]))
         made._places = {place["path"]: place["id"] for place in past.places(row["id"])}
-        events = past.events(row["id"])
-        made._note_events(events)
-        if journal is not None and events:
-            journal.continues(row["id"], events[-1]["chain"])
+        made._note_events(past.events(row["id"]))
+        if journal is not None and (last := past.last(row["id"])):
+            made._before = last["at"]
+            calls, places = sum(map(len, made._calls.values())), len(made._places)
+            journal.continues(row["id"], last["n"], last["chain"], calls=calls, places=places)
         return made
+
+    @property
+    def _at(self) -> float:
+        """Seconds since the run began; while no process was at work on it, none passed."""
+        return round(self._before + time.monotonic() - self._began, 4)
 
     def drawn(self, what: str) -> str:
         """Sixteen hexadecimal digits that nobody can know who does not know the seed; the same for the same words."""
@@ -202,7 +167,7 @@ class Recording:
         if self._places.get(path) != id:
             self._places[path] = id
             if self.journal is not None:
-                self.journal.placed(self.run, path, id)
+                self.journal.placed(self.run, path, id, at=self._at)
 
     def answered(self, key: str) -> PastCall | None:
         """How a call went, if that is on record and stands."""
@@ -247,56 +212,38 @@ class Recording:
         call = Opened(
             key=request.key,
             attempt=len(self._calls.get(request.key, ())) + 1,
-            request=self.digest(request),
+            request=self._digests.of(request),
             reply_tokens=request.max_tokens,
             last=request.last,
             worst=worst.to_json(),
             model=request.model,
         )
-        self.journal.opened(self.run, call, self._seq)
+        self.journal.opened(self.run, call, at=self._at)
         await self.journal.flush()
         return call
 
     def close(
-        self, call: Opened | None, usage: Usage, reply: Reply | None, fault: Fault | None
+        self,
+        call: Opened | None,
+        usage: Usage,
+        seconds: float,
+        reply: Reply | None,
+        fault: Fault | None,
     ) -> None:
         """Put on record how a call went."""
         if call is None or self.journal is None:
             return
         state = "answered" if reply else "failed" if fault else "broken"
-        said = _to_json(reply) if reply else None
         self.journal.closed(
             self.run,
             call,
             state=state,
+            at=self._at,
             usage=usage.to_json(),
-            reply=said,
+            seconds=round(seconds, 4),
+            reply=reply_to_json(reply) if reply else None,
             fault=fault.value if fault else "",
         )
-
-    def digest(self, request: Request) -> str:
-        """A hash of what is asked: not of how much room there is for the answer. Transcripts grow, so only what is new is hashed."""
-        agent = request.key.rpartition("/")[0]
-        before, hashed = self._hashed.get(agent, ((), None))
-        grown = len(before) <= len(request.messages) and all(map(is_, before, request.messages))
-        if hashed is None or not grown:
-            before, hashed = (), self._head(request).copy()
-        for message in request.messages[len(before) :]:
-            hashed.update(_ENCODE(message_to_wire(message)).encode(errors="surrogatepass"))
-        self._hashed[agent] = (request.messages, hashed)
-        return str(hashed.hexdigest())
-
-    def _head(self, request: Request) -> Any:
-        """A hash over what all calls of an agent have in common, and many agents."""
-        key = (request.model, request.system, tuple(map(id, request.tools)))
-        tools, hashed = self._heads.get(key, ((), None))
-        if hashed is None or tools != request.tools:
-            head = "\0".join(
-                (request.model, request.system, *(tool.wire for tool in request.tools))
-            )
-            hashed = hashlib.sha256(head.encode(errors="surrogatepass"))
-            self._heads[key] = (request.tools, hashed)
-        return hashed
 
     def check(self, call: PastCall, request: Request) -> None:
         """Refuse to take a reply for the answer to something else; then nobody in the run asks anything more.
@@ -304,19 +251,19 @@ class Recording:
         Raises:
             NotTheSame: That is what it would be.
         """
-        if not self.replays and call.request != self.digest(request):
+        if not self.replays and call.request != self._digests.of(request):
             self._differs = self._differs or call.key
             raise NotTheSame(call.key)
 
     def tool(self, key: str) -> Attempt | None:
         """How a tool call went, if that is on record."""
         found = self._tools.get(key)
-        return _attempt(found) if found is not None else None
+        return attempt_of(found) if found is not None else None
 
     def keep_tool(self, key: str, done: Attempt) -> None:
         """Put on record how a tool call went."""
         if self.journal is not None:
-            self.journal.ran(self.run, key, _attempt_to_json(done))
+            self.journal.ran(self.run, key, attempt_to_json(done), at=self._at)
 
     async def flush(self) -> None:
         """Wait until everything is in the file.
@@ -331,18 +278,16 @@ class Recording:
         """Put an event on record, unless it is a repetition of one that is."""
         if self.journal is None or isinstance(event.what, _NOT_KEPT):
             return
-        said = event.to_json()
-        kind, agent = said.pop("event"), said.pop("agent")
-        for name in ("run", "seq", "at"):
-            del said[name]
+        if isinstance(event.what, DelegationFinished):
+            self._digests.ended(event.what.id)
+        said, kind = event.said(), event.kind
         over = isinstance(event.what, RunFinished)
         if over:
             del said["answer"]  # it has a place of its own
-        if self._repeats(agent, kind, said) and not (over and self._seq > self._past_seq):
+        if self._repeats(event.agent, kind, said) and not (over and self._grown):
             return
-        self._seq += 1
-        at = round(event.at, 4)
-        self.journal.event(self.run, self._seq, at=at, agent=agent, kind=kind, data=said)
+        self._grown = True
+        self.journal.event(self.run, at=self._at, agent=event.agent, kind=kind, data=said)
 
     def _repeats(self, agent: str, kind: str, said: Mapping[str, Any]) -> bool:
         if not self._told:
@@ -354,7 +299,6 @@ class Recording:
         return True
 
     def _note_events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        self._seq = self._past_seq = events[-1]["seq"] if events else 0
         for event in events:
             said = json.loads(event["data"])
             self._told[_timeless(event["agent"], event["kind"], said)] += 1
@@ -402,54 +346,3 @@ def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_times(v) for name, v in value.items() if name not in _TIMES}
     return value
-
-
-def _reply(said: Mapping[str, Any], usage: Usage) -> Reply:
-    return Reply(
-        content=tuple(block_from_wire(block) for block in said["content"]),
-        stop=Stop.of(said["stop"]),
-        usage=usage,
-        stop_named=said["named"],
-    )
-
-
-def _to_json(reply: Reply) -> dict[str, Any]:
-    return {
-        "content": [block_to_wire(block) for block in reply.content],
-        "stop": reply.stop.value,
-        "named": reply.stop_named,
-    }
-
-
-def _attempt_to_json(done: Attempt) -> dict[str, Any]:
-    output = done.output
-    return {
-        "problem": done.problem,
-        "rejected": done.rejected,
-        "rule": done.rule,
-        "output": {
-            "data": output.data,
-            "label": output.label.to_json(),
-            "sources": [source.to_json() for source in output.sources],
-            "is_error": output.is_error,
-        }
-        if output
-        else None,
-    }
-
-
-def _attempt(said: Mapping[str, Any]) -> Attempt:
-    output = said["output"]
-    return Attempt(
-        ToolOutput(
-            data=output["data"],
-            label=Label.from_json(output["label"]),
-            sources=tuple(SourceSeen(**source) for source in output["sources"]),
-            is_error=output["is_error"],
-        )
-        if output
-        else None,
-        said["problem"],
-        rejected=said["rejected"],
-        rule=said["rule"],
-    )

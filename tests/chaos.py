@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -73,19 +73,31 @@ def rows(home: Path, table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(f"select * from {table}")]  # noqa: S608
 
 
+def events(home: Path) -> list[Mapping[str, Any]]:
+    """Every event of every run."""
+    with Past(home) as past:
+        return [event for run in past.runs(99) for event in past.events(run["id"])]
+
+
+def made_calls(home: Path) -> list[Mapping[str, Any]]:
+    """Every model call of every run."""
+    with Past(home) as past:
+        return [call for run in past.runs(99) for call in past.calls(run["id"])]
+
+
 def told(home: Path) -> Counter[str]:
     """Every event on record, without what lost calls and clocks change in it."""
     return Counter(
         f"{e['agent']} {e['kind']} {json.dumps(unpaid(json.loads(e['data'])), sort_keys=True)}"
-        for e in rows(home, "events")
+        for e in events(home)
     )
 
 
 def paid(home: Path) -> Usage:
     """What all calls on record cost: the worst of those nobody knows the end of."""
     whole = Usage()
-    for row in rows(home, "calls"):
-        whole += Usage(**json.loads(row["usage"] or row["worst"]))
+    for call in made_calls(home):
+        whole += Usage(**(call["usage"] or call["worst"]))
     return whole
 
 
@@ -236,7 +248,7 @@ class Chaos:
         known: Counter[str] = Counter()
         done: set[str] = set()
         for n in range(chance.choice((1, 1, 2, 2, 3, 4)) + 1):
-            twice = bool(rows_or_none(home)) and chance.random() < 0.2
+            twice = bool(calls_or_none(home)) and chance.random() < 0.2
             pids = [self._start(home) for _ in range(1 + twice)]
             figures.lives += len(pids)
             killed = [
@@ -287,7 +299,7 @@ class Chaos:
         figures.repeated_answered_calls += len(again)
         figures.what += [f"{home.name} asked {key} again" for key in again]
         known.update(arrived - known)
-        done |= {c["key"] for c in rows_or_none(home) if c["state"] == "answered"}
+        done |= {c["key"] for c in calls_or_none(home) if c["state"] == "answered"}
 
     def _left(self, home: Path) -> dict[str, Any]:
         """The answer that a run left; every life that came to its end left the same one."""
@@ -301,9 +313,9 @@ class Chaos:
         figures.crashes += len(crashes)
         figures.what += [f"{home.name} {crash}" for crash in crashes]
         figures.refused += len(list(home.glob("refused-*")))
-        calls = rows(home, "calls")
-        figures.calls += len(calls)
-        figures.lost_in_flight += sum(call["state"] == "open" for call in calls)
+        made = made_calls(home)
+        figures.calls += len(made)
+        figures.lost_in_flight += sum(call["state"] == "open" for call in made)
         answer = self._left(home)
         for path in home.glob("answer-*"):
             same = unpaid({**json.loads(path.read_text()), "run_id": ""}) == unpaid(self._answer)
@@ -316,19 +328,19 @@ class Chaos:
         with Past(home) as past:
             figures.broken_chains += past.broken_link(home.name) is not None
         usage = {name: answer["usage"][name] for name in paid(home).to_json()}
-        attempts = Counter(call["key"] for call in calls)
+        attempts = Counter(call["key"] for call in made)
         arrived = Counter(self._server.arrived[home.name])
-        exact = usage == paid(home).to_json() and answer["usage"]["model_calls"] == len(calls)
+        exact = usage == paid(home).to_json() and answer["usage"]["model_calls"] == len(made)
         if not exact or arrived - attempts:
             figures.ledger_mismatches += 1
             figures.what.append(f"{home.name} ledger: {usage} {paid(home)} {arrived - attempts}")
 
 
-def rows_or_none(home: Path) -> list[dict[str, Any]]:
+def calls_or_none(home: Path) -> list[Mapping[str, Any]]:
     """The calls of a run that may not have got so far as to have a file."""
     try:
-        return rows(home, "calls") if (home / FILE).exists() else []
-    except sqlite3.OperationalError:  # killed before the tables were made
+        return made_calls(home) if (home / FILE).exists() else []
+    except ConfigError:  # killed before the tables were made
         return []
 
 

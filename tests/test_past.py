@@ -76,8 +76,8 @@ def test_a_run_is_shown_with_who_did_what_and_its_answer(main: Main, docs: Path)
 def test_a_record_that_was_changed_says_so(main: Main, docs: Path) -> None:
     id = asked(main, docs)
     with sqlite3.connect(data_home() / "journal.sqlite") as connection:
-        connection.execute("update events set agent = 'D9' where seq = 5")
-    assert "The record was changed: event 5" in main("show", id)[1]
+        connection.execute("update entries set agent = 'D9' where place % 4294967296 = 5")
+    assert "The record was changed: entry 5" in main("show", id)[1]
     assert json.loads(main("show", id, "--json")[1])["intact"] is False
 
 
