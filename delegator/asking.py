@@ -84,7 +84,7 @@ class Asking:
             self._pay(lost)
         if (known := recording.answered(key)) is not None:
             return self._again(known, n, start)
-        recording.goes_on(self.role.id)
+        recording.goes_on(self.role.id, key)
         return await self._anew(n, start)
 
     def _pay(self, call: PastCall) -> None:
@@ -229,7 +229,9 @@ class Asking:
         """What the next call may use at worst. Where the bound by bytes does not fit, the server is asked for its count."""
         role, model = self.role, self.around.model
         wanted = role.budget.reply_tokens or DEFAULT_REPLY_TOKENS
-        bound = self._size.bound(self.messages) if self.around.counts else 0
+        known = self.around.recording.bound(f"{role.id}/{n}")
+        bound = self._size.bound(self.messages) if known is None else known
+        bound = bound if self.around.counts else 0
         worst = Worst(input_tokens=bound, reply_tokens=wanted, price=role.price)
         if bound and isinstance(model, CountsTokens) and not role.budget.affords(worst):
             request = self._request(n, wanted)

@@ -103,8 +103,8 @@ class Calls:
     async def _done(self, tool: Tool, call: Call) -> Attempt:
         """Run a tool. What it found is on record before anybody sees it; delegations are put down by themselves."""
         recording = self.around.recording
-        if tool.effects.consequential:  # should we end while it runs, what came before is on record
-            await recording.flush()
+        if tool.effects.lasting:
+            await recording.before_effect(call.key)
         done = await attempt(tool, call)
         if done.output is not None:
             data = capped(done.output.data)

@@ -28,6 +28,8 @@ class PastCall:
     last: bool
     usage: Usage
     """What it used; for an open one, what was reserved for it."""
+    worst: Usage
+    """What was reserved for it."""
     reply: Reply | None = None
     fault: Fault | None = None
     model: str = ""
@@ -45,6 +47,7 @@ class PastCall:
             reply_tokens=row["reply_tokens"],
             last=row["last"],
             usage=usage,
+            worst=Usage(**row["worst"]),
             reply=reply_of(reply, usage) if reply else None,
             fault=Fault(row["fault"]) if row["fault"] else None,
             model=row["model"],

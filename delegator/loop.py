@@ -170,8 +170,12 @@ class Loop:
                 if call.id not in running and call.name != self.role.final_tool:
                     running[call.id] = group.create_task(self._calls.run(call, self.label))
 
+            def start_early(call: ToolUse) -> None:
+                if not self._lasting(call):  # that waits until the whole reply is on record
+                    start(call)
+
             try:
-                reply = await self._asking.ask(n, start)
+                reply = await self._asking.ask(n, start_early)
             except Exception as error:  # noqa: BLE001 - raised below: here the group would wrap it
                 reply = error
             if isinstance(reply, Exception) or reply.stop in _NO_RESULTS:
@@ -185,6 +189,10 @@ class Loop:
             raise reply
         done = [task for task in running.values() if not task.cancelled()]
         return reply, [task.result() for task in done]
+
+    def _lasting(self, call: ToolUse) -> bool:
+        tool = self.role.tools.get(call.name)
+        return tool is not None and tool.effects.lasting
 
     def _settle(self, reply: Reply, outputs: list[Output]) -> Ended | None:
         """Append what happened in a turn; the end if it was the last."""

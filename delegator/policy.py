@@ -34,6 +34,11 @@ class Effects:
         """Whether a wrong call does harm that the run cannot take back."""
         return self.writes or self.sends or self.private
 
+    @property
+    def lasting(self) -> bool:
+        """Whether a call changes something outside: to make it twice is not the same as once."""
+        return self.writes or self.sends
+
     def __str__(self) -> str:
         """`reads, sends (up to conversation)`."""
         names = ("reads", "writes", "sends", "private", "delegates")

@@ -39,6 +39,9 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _NOT_KEPT = (TextStreamed, ModelCallStarted, ModelCallFinished, AgentStarted)
 """Events that say nothing beside what else is on record."""
 _TIMES = frozenset({"seconds", "at"})
+_UNCERTAIN = (
+    "the program ended while this ran; whether it took effect is not known, and it is not run again"
+)
 _NOT_ON_RECORD = "journal"
 """Why a loop stopped that could not put something on record, or found something else there: that is no end to hold it to."""
 
@@ -79,6 +82,8 @@ class Recording:
     """Whether findings had random names when it was recorded; what was said then names them so."""
     _calls: dict[str, list[PastCall]] = field(default_factory=dict)
     _tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _acted: set[str] = field(default_factory=set)
+    """Tool calls with effects that were about to be made."""
     _places: dict[str, str] = field(default_factory=dict)
     _ended: dict[str, tuple[Outcome, str, str]] = field(default_factory=dict)
     """How loops ended that have been reported: outcome, and why."""
@@ -107,6 +112,7 @@ class Recording:
             made._calls.setdefault(call.key, []).append(call)
         made.named_at_random = LADDER[Level(json.loads(row["settings"])["level"])].one_source_each
         made._tools = dict(past.tools(row["id"]))
+        made._acted = past.effects(row["id"])
         made._places = {place["path"]: place["id"] for place in past.places(row["id"])}
         made._note_events(past.events(row["id"]))
         if journal is not None and (last := past.last(row["id"])):
@@ -149,9 +155,31 @@ class Recording:
 
     @property
     def paid(self) -> Iterator[PastCall]:
-        """Every call that was made before, each attempt: what the run has cost so far."""
-        for calls in self._calls.values():
-            yield from calls
+        """Every call that was made before, each attempt: what the run has cost so far. A replay pays as it goes."""
+        if not self.replays:
+            for calls in self._calls.values():
+                yield from calls
+
+    @property
+    def free(self) -> bool:
+        """Whether no call on record used any tokens."""
+        return not any(call.usage.total for calls in self._calls.values() for call in calls)
+
+    def said(self, key: str) -> Reply:
+        """The reply to a call, as it is on record.
+
+        Raises:
+            ModelError: It failed, or it is not on record.
+        """
+        call = self._recorded(key)
+        if call is None or call.reply is None:
+            raise ModelError((call and call.fault) or Fault.NOT_RECORDED)
+        return call.reply
+
+    def bound(self, key: str) -> int | None:
+        """For a replay: how long the prompt of a call was taken to be at most."""
+        call = self._recorded(key) if self.replays else None
+        return call.worst.input_tokens if call else None
 
     def place(self, path: str, taken: Sequence[str]) -> str:
         """The id of the delegation at a place in the run: the one on record, or the next that is free."""
@@ -170,7 +198,10 @@ class Recording:
                 self.journal.placed(self.run, path, id, at=self._at)
 
     def answered(self, key: str) -> PastCall | None:
-        """How a call went, if that is on record and stands."""
+        """How a call went, if that is on record and stands: then it is not made again. A replay makes it, of a model that knows it."""
+        return None if self.replays else self._recorded(key)
+
+    def _recorded(self, key: str) -> PastCall | None:
         for call in reversed(self._calls.get(key, ())):
             if call.state == "answered" or (call.state == "failed" and self._stands(call)):
                 return call
@@ -178,23 +209,20 @@ class Recording:
 
     def lost(self, key: str) -> list[PastCall]:
         """Earlier attempts at a call that have to be paid for and brought nothing."""
-        kept = self.answered(key)
-        return [call for call in self._calls.get(key, ()) if call is not kept]
+        kept = self._recorded(key)
+        return [call for call in self._calls.get(key, ()) if call is not kept and not self.replays]
 
-    def goes_on(self, agent: str) -> None:
-        """Let a loop make a call that is not on record.
+    def goes_on(self, agent: str, key: str) -> None:
+        """Let a loop make a call whose end is not on record.
 
         Raises:
             AsRecorded: It made none, and it is on record how it ended.
-            ModelError: Nothing may be asked any more.
             NotTheSame: This is not the run that is on record.
         """
         if self._differs:
             raise NotTheSame(self._differs)
-        if end := self._ended.get(agent):
+        if (end := self._ended.get(agent)) and not (self.replays and self._recorded(key)):
             raise AsRecorded(*end)
-        if self.replays:
-            raise ModelError(Fault.NOT_RECORDED)
 
     def _stands(self, call: PastCall) -> bool:
         """Whether the run went on after a call had failed: then its failure is part of the story."""
@@ -251,14 +279,25 @@ class Recording:
         Raises:
             NotTheSame: That is what it would be.
         """
-        if not self.replays and call.request != self._digests.of(request):
+        if call.request != self._digests.of(request):
             self._differs = self._differs or call.key
             raise NotTheSame(call.key)
 
     def tool(self, key: str) -> Attempt | None:
         """How a tool call went, if that is on record."""
-        found = self._tools.get(key)
-        return attempt_of(found) if found is not None else None
+        if (found := self._tools.get(key)) is not None:
+            return attempt_of(found)
+        return Attempt(None, _UNCERTAIN) if key in self._acted else None
+
+    async def before_effect(self, key: str) -> None:
+        """Put on record that a tool call with effects is about to be made: should we end while it runs, it is not made again.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        if self.journal is not None:
+            self.journal.acts(self.run, key, at=self._at)
+            await self.journal.flush()
 
     def keep_tool(self, key: str, done: Attempt) -> None:
         """Put on record how a tool call went."""
@@ -304,10 +343,12 @@ class Recording:
             self._told[_timeless(event["agent"], event["kind"], said)] += 1
             if event["kind"] == "delegation_finished" and said["outcome"] != "cancelled":
                 outcome, stop = Outcome(said["outcome"]), said["receipt"]["stop"]
-                if stop != _NOT_ON_RECORD and (outcome is not Outcome.BUDGET or self._acted(event)):
+                if stop != _NOT_ON_RECORD and (
+                    outcome is not Outcome.BUDGET or self._went_on(event)
+                ):
                     self._ended[said["id"]] = (outcome, stop, said.get("problem", ""))
 
-    def _acted(self, event: Mapping[str, Any]) -> bool:
+    def _went_on(self, event: Mapping[str, Any]) -> bool:
         """Whether the orchestrator went on after an event; if not, a delegation that a limit stopped may go on under a higher one."""
         later = (
             c for c in self.paid if c.key.startswith("orchestrator/") and c.seq >= event["seq"]

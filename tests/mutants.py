@@ -665,7 +665,7 @@ MUTANTS = (
     Mutant(
         "W2 another request is not the one on record",
         "recording.py",
-        "if not self.replays and call.request != self._digests.of(request):",
+        "if call.request != self._digests.of(request):",
         "if False:",
         "test_resume.py",
     ),
@@ -742,8 +742,22 @@ MUTANTS = (
     Mutant(
         "W2 before an effect all is on record",
         "calls.py",
-        "            await recording.flush()\n",
+        "            await recording.before_effect(call.key)\n",
         "            pass\n",
+        "test_resume.py",
+    ),
+    Mutant(
+        "W2 a tool with effects waits for the whole reply",
+        "loop.py",
+        "if not self._lasting(call):",
+        "if True:",
+        "test_resume.py",
+    ),
+    Mutant(
+        "W2 what may have taken effect is not done again",
+        "recording.py",
+        "if key in self._acted else None",
+        "if False else None",
         "test_resume.py",
     ),
     Mutant(

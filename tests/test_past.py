@@ -170,13 +170,43 @@ def test_a_replay_at_another_level_reports_what_differs_and_asks_no_server(
     assert {"what": "trust level", "before": "typed", "after": "raw"} in found
 
 
+TEN = [
+    (level, steps)
+    for level in ("typed", "clean")
+    for steps in (
+        WELL,
+        (delegate(QUESTION), say("BM25 ranks [11].")),
+        (delegate("a"), delegate("b"), say("BM25 ranks [11] and [21].")),
+        (delegate(QUESTION), have_reviewed("D1"), delegate("more"), say("So it is [11].")),
+        (say("Nothing to look up."),),
+    )
+]
+
+
+@requirement("W2")
+def test_ten_runs_are_replayed_at_other_levels_without_a_server(main: Main, docs: Path) -> None:
+    ids = []
+    for level, steps in TEN:
+        with serving(playing(*steps)) as served:
+            main("ask", "--trust", level, "--docs", str(docs), "--base-url", served.url, QUESTION)
+            ids.append(listed(main)[0]["run_id"])
+    assert len(set(ids)) == 10
+    for (level, _), id in zip(TEN, ids, strict=True):
+        for other in ("raw", "sealed", level):
+            status, out, _ = main("replay", id, "--trust", other, "--json")
+            found = json.loads(out)["differences"]
+            wanted = {"what": "trust level", "before": level, "after": other}
+            assert (status, wanted in found) == ((0, False) if other == level else (1, True))
+            assert bool(found) is (other != level)
+
+
 def test_a_replay_under_a_limit_shows_what_the_limit_would_have_done(
     main: Main, docs: Path
 ) -> None:
     id = asked(main, docs)
-    status, out, _ = main("replay", id, "--trust", "guarded")
+    status, out, _ = main("replay", id, "--max-calls", "3")
     assert status == 1
-    assert "trust level:\n  - typed\n  + guarded\n" in out
+    assert "outcome:\n  - complete\n  + budget\n" in out
 
 
 def test_an_exported_run_is_replayed_from_its_file(

@@ -226,7 +226,6 @@ def run_one(
     journal: Journal | None = None,
     recording: Recording | None = None,
     history: tuple[Turn, ...] = (),
-    replays: bool = False,
 ) -> Answer:
     """Run a question, or go on with it, for a person to watch."""
     import asyncio  # noqa: PLC0415
@@ -244,8 +243,8 @@ def run_one(
                 opened(
                     chosen.settings,
                     index=index,
-                    model=Recorded(chosen.settings.model) if replays else None,
-                    approve=nobody if replays else _approver(watch),
+                    model=recorded,
+                    approve=nobody if recorded else _approver(watch),
                     journal=journal,
                 ) as setup,
                 Run(question, setup, history, recording) as run,
@@ -257,6 +256,9 @@ def run_one(
                             streams.put_json(event.to_json())
                     return await run.answer()
 
+    recorded = None
+    if recording is not None and recording.replays:
+        recorded = Recorded(chosen.settings.model, recording.said, free=recording.free)
     quiet = chosen.quiet or as_events
     _announce(chosen)
     with _index(chosen) as index:

@@ -125,7 +125,7 @@ def replay(run: str, *, as_json: bool, **options: Any) -> None:
             raise ConfigError("this run has no answer yet", hint=f"delegator resume {row['id']}")
         chosen = settings({**options, "quiet": True}, json.loads(row["settings"]))
         recording = Recording.of_past(past, row["id"], None)
-    answer = _gone_on(row, chosen, recording, replays=True)
+    answer = _gone_on(row, chosen, recording)
     found = differences(json.loads(row["answer"]), json.loads(json.dumps(answer.to_json())))
     if as_json:
         streams.put_json({"run_id": row["id"], "differences": found}, indent=2)
@@ -135,13 +135,11 @@ def replay(run: str, *, as_json: bool, **options: Any) -> None:
     raise SystemExit(1 if found else 0)
 
 
-def _gone_on(
-    row: Mapping[str, Any], chosen: Chosen, recording: Recording, *, replays: bool = False
-) -> Answer:
+def _gone_on(row: Mapping[str, Any], chosen: Chosen, recording: Recording) -> Answer:
     from delegator.orchestrator import turns_of  # noqa: PLC0415
 
     history = turns_of(json.loads(row["settings"]))
-    return run_one(row["question"], chosen, recording=recording, history=history, replays=replays)
+    return run_one(row["question"], chosen, recording=recording, history=history)
 
 
 def _home(given: str | None) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from delegator.errors import ConfigError
 from delegator.journal.file import (
     CALL,
+    EFFECT,
     ENTRIES,
     FILE,
     PLACE,
@@ -28,7 +29,7 @@ _RUNS = (
     "select id, question, started, ended, outcome, settings, delegations, calls from runs"
     " order by started desc limit ?"
 )
-_NO_EVENTS = (CALL, TOOL, PLACE)
+_NO_EVENTS = (CALL, EFFECT, TOOL, PLACE)
 
 
 class Past:
@@ -179,6 +180,10 @@ class Past:
         for row in self._all("select text from texts where hash = ?", (hashed,)):
             return str(row["text"])
         raise JournalError("lacks a text that it names")
+
+    def effects(self, run: str) -> set[str]:
+        """Keys of the tool calls with effects that were about to be made."""
+        return {json.loads(row["data"])["key"] for row in self._entries(run, EFFECT)}
 
     def places(self, run: str) -> list[Row]:
         """Which delegation got which id: `path` and `id`."""

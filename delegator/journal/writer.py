@@ -19,7 +19,17 @@ from typing import Any, Self
 from delegator.errors import ConfigError
 from delegator.journal import file
 from delegator.journal.claim import claimed
-from delegator.journal.file import CALL, FILE, PLACE, REPLY, START, TOOL, JournalError, connected
+from delegator.journal.file import (
+    CALL,
+    EFFECT,
+    FILE,
+    PLACE,
+    REPLY,
+    START,
+    TOOL,
+    JournalError,
+    connected,
+)
 
 LATEST_SECONDS = 0.02
 """How long an entry that nobody waits for may stay unwritten."""
@@ -232,6 +242,10 @@ class Journal:
         }
         self._add(run, at, _agent(call.key), REPLY, said)
         self._hurry()
+
+    def acts(self, run: str, key: str, *, at: float) -> None:
+        """A tool call with effects is about to be made."""
+        self._add(run, at, _agent(key), EFFECT, {"key": key})
 
     def ran(self, run: str, key: str, result: Mapping[str, Any], *, at: float) -> None:
         """A tool was run, or refused."""

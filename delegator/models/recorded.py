@@ -1,25 +1,34 @@
-"""The model of a replay: everything it said is on record, and it says nothing more."""
+"""The model of a replay: it says again what is on record, and nothing more."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from delegator.errors import Fault, ModelError
-from delegator.model import ModelEvent, Request
+from delegator.messages import ToolUse
+from delegator.model import ModelEvent, Reply, Request, ToolUseReady
 from delegator.models import DEFAULT_MODEL
 
 
 class Recorded:
-    """Stands for the model that answered when a run was recorded."""
+    """Stands for the model that answered when a run was recorded.
 
-    def __init__(self, model: str) -> None:
+    Args:
+        model: Its id.
+        said: The reply on record for a call, by the call's key. Raises `ModelError` if the call failed, or is not on record.
+        free: Whether it used no tokens.
+    """
+
+    def __init__(self, model: str, said: Callable[[str], Reply], *, free: bool = False) -> None:
         self.id = model or DEFAULT_MODEL
+        self.free = free
+        self._said = said
 
-    async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:  # noqa: ARG002
-        """Refuse.
+    async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
+        """The reply on record.
 
         Raises:
-            ModelError: Always.
+            ModelError: There is none.
         """
-        nothing: tuple[ModelEvent, ...] = ()
-        for event in nothing:
-            yield event
-        raise ModelError(Fault.NOT_RECORDED)
+        reply = self._said(request.key)
+        for block in reply.content:
+            if isinstance(block, ToolUse):
+                yield ToolUseReady(call=block)
+        yield reply
