@@ -19,6 +19,7 @@ from delegator.home import data_home
 from delegator.journal import Journal, Past
 from delegator.outcome import Outcome
 from delegator.repl import Repl
+from delegator.repl.lines import Reader
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
 from programs import CONTROLS, MANY_SECONDS, PROGRAM, interruptible, read_until, run, started
 from requirements import requirement
@@ -35,7 +36,7 @@ Typed = str | BaseException | Callable[[MessagesApi], Coroutine[Any, Any, None]]
 """A line, a key that raises, or what is done while the next line is at work."""
 
 
-class Fingers:
+class Fingers(Reader):
     """A person who types lines, presses Ctrl-C or Ctrl-D, or does something else first."""
 
     def __init__(self, api: MessagesApi, typed: Sequence[Typed], *, answers: bool = True) -> None:

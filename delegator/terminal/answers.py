@@ -10,7 +10,7 @@ from delegator.ladder import LADDER, Shown
 from delegator.outcome import Outcome
 from delegator.sanitize import fold, for_terminal, one_line
 from delegator.terminal import streams
-from delegator.terminal.board import counted, short
+from delegator.terminal.board import counted, dollars, short
 
 _WHY = {
     Outcome.PARTIAL: ("the model had no room to finish the answer", "Raise --max-tokens, or ask for less."),
@@ -120,8 +120,3 @@ def spent(session: Budget) -> str:
     elif limits.usd is not None:
         parts.append(f"{dollars(session.usd or 0.0)} of {dollars(limits.usd)}")
     return " · ".join(parts)
-
-
-def dollars(amount: float) -> str:
-    """An amount of money, with more digits where it is small."""
-    return f"${amount:.4f}" if amount < 1 else f"${amount:,.2f}"
