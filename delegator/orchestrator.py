@@ -204,14 +204,14 @@ class Run:
         """Ids of the subagents that run."""
         return self._delegations.at_work
 
-    def extend(self, *, tokens: int = 0, usd: float = 0.0) -> Limits:
-        """Raise this run's ceilings, and its session's, by so much; those that are set. What they are now.
+    def extend(self, *, tokens: int = 0, usd: float = 0.0) -> Budget:
+        """Raise this run's ceilings, and its session's, by so much; those that are set. What it may use now, and has used.
 
         For the person in charge: nothing that a model or a tool says comes here.
         """
         self._budget.extend(tokens=tokens, usd=usd)
         self._emit("orchestrator", Noticed(text=_extended(tokens, usd)))
-        return self._budget.limits
+        return self._budget
 
     async def answer(self) -> Answer:
         """The answer, when the run is over, whatever its outcome."""

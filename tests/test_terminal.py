@@ -617,7 +617,10 @@ def test_on_a_terminal_the_tree_lives_and_the_answer_is_wrapped(spawn: Any) -> N
     assert max(map(cell_len, lines)) <= 60
     assert "├─ ✓ D1 researcher  What is BM25?" in lines
     assert "└─ ✓ D2 researcher  How is green tea brewed?" in lines
-    assert any(re.fullmatch(r"   └─ ✓ D4 critic  accept 5/5 · untrusted · 1 call · \d\.\d s", x) for x in lines)
+    assert any(
+        re.fullmatch(r"   └─ ✓ D4 critic  accept 5/5 · untrusted · 1 call · \d\.\d s", x)
+        for x in lines
+    )
     assert "\x1b[1mSources\x1b[0m" in raw
     quote = lines[lines.index("Sources") + 1 :]
     assert quote[0].startswith("[1] bm25.md:3  “BM25 is")

@@ -46,6 +46,8 @@ class Chat:
     journal: Journal | None = None
     turns: list[Turn] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    runs_before: int = 0
+    """Runs of this chat in the past, if it was taken up again."""
     asked: str = ""
     """The last question, without hints."""
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -142,8 +144,7 @@ def _extend(chat: Chat, given: str) -> str:
     if usd and each.usd is None and session.limits.usd is None:
         raise ConfigError("there is no ceiling in dollars", hint="/budget shows those there are.")
     if chat.run is not None:
-        limits = chat.run.extend(tokens=tokens, usd=usd)
-        return f"this run: {_listed(limits)}\nthis chat: {answers.spent(session)}"
+        return f"this run: {answers.spent(chat.run.extend(tokens=tokens, usd=usd))}"
     each = raised(each, tokens=tokens, usd=usd)
     own = {"max_tokens": each.tokens, "max_usd": each.usd}
     remembered = {**chat.setup.remembered, **{k: v for k, v in own.items() if v is not None}}
@@ -199,7 +200,8 @@ def _going_on(chat: Chat) -> Run:
 
 
 def _cost(chat: Chat, _given: str) -> str:
-    return f"{counted(len(chat.answers), 'run')} · {answers.spent(chat.setup.session)}"
+    runs = chat.runs_before + len(chat.answers)
+    return f"{counted(runs, 'run')} · {answers.spent(chat.setup.session)}"
 
 
 def _runs(chat: Chat, _given: str) -> str:

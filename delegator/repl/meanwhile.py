@@ -15,7 +15,7 @@ from delegator.sanitize import one_line
 from delegator.terminal import approvals
 
 _ANSWERS = {"y": "/approve", "yes": "/approve", "n": "/deny", "no": "/deny"}
-_BUSY = "A run goes on. Ctrl-C cancels it; /help marks the commands that work meanwhile."
+_BUSY = "A run goes on: Ctrl-C cancels it, /help shows what else works."
 _HOW = "/approve (or y) runs it, /deny (or n) does not."
 
 

@@ -16,7 +16,8 @@ from prompt_toolkit.formatted_text import ANSI, AnyFormattedText
 from prompt_toolkit.layout import ConditionalContainer, HSplit, Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.layout.screen import Char
-from prompt_toolkit.output import create_output
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
 
 from delegator.events import Event, Noticed
 from delegator.repl.editing import completer, history, keys
@@ -42,7 +43,7 @@ class Person(Reader):
         self._screen = screen
         self._draft = Document()
         self._session: PromptSession[str] = PromptSession(
-            output=create_output(screen),
+            output=_output(screen),
             history=history(home) if home else None,
             completer=completer(self._known) if home else None,
             key_bindings=keys(),
@@ -134,20 +135,34 @@ class _Above(QuietView):
             self._person.say(one_line(event.what.text))
 
 
+def _output(screen: TextIO) -> Output:
+    """A terminal that is not asked where its cursor is: only the rows that are needed are drawn, not all down to its last one."""
+    output = create_output(screen)
+    if isinstance(output, Vt100_Output):
+        output.enable_cpr = False
+    return output
+
+
 def _reflow(app: Application[str]) -> None:
     """Have the whole drawing erased in a terminal made narrower, where its lines have come to take more rows."""
-    redrawn = app._on_resize
+    redrawn, drawn_for = app._on_resize, 0
 
-    def resized() -> None:
+    def to_the_top(_app: object = None) -> None:
+        nonlocal drawn_for
         drawn, columns = app.renderer.last_rendered_screen, app.output.get_size().columns
-        if drawn is not None and columns:
+        if drawn is not None and 0 < columns < drawn_for:
             cursor = drawn.get_cursor_position(app.layout.current_window)
             above = (_cells(drawn.data_buffer[row]) for row in range(cursor.y))
             more = sum(max(-(-cells // columns), 1) - 1 for cells in above) + cursor.x // columns
             if more:
                 app.output.cursor_up(more)
+        drawn_for = columns
+
+    def resized() -> None:
+        to_the_top()
         redrawn()
 
+    app.before_render += to_the_top  # it may be drawn before anybody says that the size is another
     app._on_resize = resized  # type: ignore[method-assign]  # there is no other hook before it erases
 
 

@@ -175,6 +175,7 @@ class Repl:
             sessions.charge(past, found, chat.setup)
             chat.tasks = sessions.tasks(past, run)
         chat.turns.extend(found.turns)
+        chat.runs_before = len(found.runs) - 1  # the last one is counted as an answer
         chat.asked = last["question"]
         for turn in found.turns:
             self._recall(turn.question, turn.answer)

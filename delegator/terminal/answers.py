@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from textwrap import fill
 
 from delegator.answer import Answer, source_line
 from delegator.budget import Budget
@@ -40,6 +41,7 @@ def sum_up(answer: Answer) -> None:
     line = figures(answer)
     if sys.stderr.isatty() and sys.stdout.isatty():
         streams.say("")
+        line = fill(line, streams.size(sys.stderr)[0])
     streams.say(f"\x1b[2m{line}\x1b[0m" if streams.is_styled(sys.stderr) else line)
 
 

@@ -104,9 +104,10 @@ def _fitted(head: Text, note: str, figures: list[str], width: int) -> Text:
     """Head, note and figures in one line. What does not fit: first some figures go, then the end of the note."""
     note, gap = one_line(note, 200), "  " if head.plain else ""
     room = width - cell_len(head.plain) - len(gap)
-    while note and len(figures) > 1 and cell_len(_joined(note, figures)) > room:
+    while len(figures) > 1 and cell_len(_joined(note, figures)) > room:
         figures = figures[1:]
-    note = _shortened(note, room - len(_joined("", figures)) - len(" · "))
+    if note:
+        note = _shortened(note, room - len(_joined("", figures)) - len(" · "))
     line = Text.assemble(head, gap, note, " · " if note else "", (_joined("", figures), "dim"))
     return _clipped(line, width)
 
