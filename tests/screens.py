@@ -69,9 +69,9 @@ class Screen:
         self._tmux("load-buffer", str(file))
         self._tmux("paste-buffer", "-p", "-r")
 
-    def resize(self, columns: int, rows: int) -> None:
-        """Make the window another size."""
-        self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
+    def resize(self, columns: int) -> None:
+        """Make the window wider or narrower."""
+        self._tmux("resize-window", "-x", str(columns))
 
     @property
     def pid(self) -> int:
@@ -102,12 +102,9 @@ class Screen:
     @property
     def ended(self) -> int | None:
         """The program's exit status, if it has ended; a signal that killed it as a negative number."""
-        dead, status, killed = self._tmux(
-            "display-message", "-p", "#{pane_dead} #{pane_dead_status} #{pane_dead_signal}x"
-        ).split(" ")
-        if dead != "1":
-            return None
-        return int(status) if status else -int(killed.strip().removesuffix("x") or 0)
+        told = "#{pane_dead}/#{pane_dead_status}/#{pane_dead_signal}"
+        _dead, status, killed = self._tmux("display-message", "-p", told).strip().split("/")
+        return int(status) if status else -int(killed) if killed else None
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -129,7 +126,7 @@ class Screen:
     def _tmux(self, *arguments: str, check: bool = True) -> str:
         env = {k: v for k, v in os.environ.items() if k not in ("TMUX", "TMUX_PANE")}
         done = subprocess.run(
-            ["tmux", "-u", "-S", str(self._socket), *arguments],
+            [TMUX or "tmux", "-u", "-S", str(self._socket), *arguments],
             capture_output=True, text=True, check=check, env={**env, "LC_ALL": "C.UTF-8"}, timeout=MANY_SECONDS,
         )  # fmt: skip
         return done.stdout

@@ -18,7 +18,7 @@ from messages_api import Answer, Exchange, Reply, tool_use
 from programs import CONTROLS
 from requirements import requirement
 from screens import Screen, needs_tmux
-from scripts import ACCEPT, FACT, REVISE
+from scripts import FACT, REVISE
 from serving import (
     NEVER,
     Served,
@@ -60,8 +60,8 @@ def holding(play: Play, word: str, gate: Gate) -> Play:
     """A script in which researchers whose task holds a word report only when the gate is open."""
 
     async def script(asked: Exchange) -> Reply:
-        task = json.dumps(asked.body["messages"][0])
-        if role(asked) == "researcher" and word in task and results(asked):
+        task = json.dumps(asked.body["messages"])
+        if role(asked) == "researcher" and word in task and "hits" in task:
             await gate.passed()
         return await play(asked)
 
@@ -96,7 +96,7 @@ def terminal(docs: Path, tmp_path: Path) -> Iterator[Start]:
 
 def at_prompt(shown: str) -> bool:
     """Whether the chat waits for a question."""
-    return shown.split("\n")[-1].rstrip() == PROMPT
+    return shown.rsplit("\n", maxsplit=1)[-1].rstrip() == PROMPT
 
 
 def answered(screen: Screen, times: int = 1) -> str:
@@ -167,34 +167,37 @@ def test_ctrl_c_cancels_the_run_and_twice_leaves(terminal: Start) -> None:
         screen.until(lambda s: s.count("D1 researcher") == 3)
         screen.send("C-c", "C-c")
         screen.until(lambda _: screen.ended is not None)
-        assert screen.ended == 130
+        assert screen.ended == 130, screen.shown()
 
 
 def test_a_terminal_made_narrower_shows_the_tree_once_and_what_was_typed(terminal: Start) -> None:
     gate = Gate()
     long = "tea " + "brewed at eighty degrees for two minutes " * 3
-    script = holding(playing(delegate("ranking", long), say("BM25 ranks [11].")), "tea", gate)
+    script = holding(
+        playing(*ANSWER, delegate("ranking", long), say("BM25 ranks [11].")), "tea", gate
+    )
     with serving(script) as served:
         screen = terminal(url=served.url, columns=120)
         screen.type(QUESTION)
-        screen.until(lambda s: "✓ D1 researcher" in s and "thinking over" in s)
+        answered(screen)
+        screen.type("And tea?")
+        screen.until(lambda s: s.count("✓ D1 researcher") == 2 and "thinking over" in s)
         screen.send("-l", "half a question")
         screen.until("› half a question")
-        screen.resize(60, 24)
-        shown = screen.until(
-            lambda s: s.endswith("› half a question") and "for tw…" in s and s.count("orch") == 1
-        )
+        screen.resize(60)
+        shown = screen.until(lambda s: s.endswith("› half a question") and "for two mi…" in s)
         assert max(map(cell_len, shown.split("\n"))) <= 60
-        assert shown.count("D1 researcher") == shown.count("D2 researcher") == 1
+        assert shown.count("orchestrator") == shown.count("D1 researcher") == 2
+        assert shown.count("D2 researcher") == shown.count("› half") == 1
         gate.open()
-        shown = screen.until(lambda s: "\ncomplete · " in s and s.endswith("› half a question"))
-        assert shown.count("orchestrator") == 1
-        assert "BM25 ranks [1]." in shown
+        shown = screen.until(lambda s: s.count("complete · ") == 2 and "› half a question" in s)
+        assert shown.count("orchestrator") == 2
+        assert shown.count("BM25 ranks [1].") == 2
 
 
 @requirement("W2")
 def test_a_chat_that_was_killed_is_taken_up_again_with_its_conversation(terminal: Start) -> None:
-    script = playing(*ANSWER, delegate("ranking", NEVER), delegate("unused"))
+    script = playing(*ANSWER, delegate("ranking", NEVER), say("BM25 ranks [11]."))
     with serving(script) as served:
         screen = terminal("--max-tokens", "900000", url=served.url)
         screen.type(QUESTION)
@@ -209,10 +212,9 @@ def test_a_chat_that_was_killed_is_taken_up_again_with_its_conversation(terminal
         screen.until("✓ D1 researcher", scrolled=False)
         screen.type("/cancel D2")
         screen.until("D2 is cancelled", scrolled=False)
-        assert (
-            len(orchestrator(served)) == 4
-        )  # two for each run: the second run's first call is not made again
+        served.until(lambda: len(orchestrator(served)) == 4)  # no first call of a run is made twice
         assert asked_before(orchestrator(served)[-1]) == [QUESTION]
+        screen.until(lambda s: "BM25 ranks [1].\n" in s and at_prompt(s), scrolled=False)
         screen.type("/budget")
         screen.until("tokens 900.0k", scrolled=False)
 
@@ -259,20 +261,6 @@ def test_a_question_typed_meanwhile_is_asked_next_and_other_commands_wait(termin
         assert asked_before(orchestrator(served)[-1]) == [QUESTION]
 
 
-@requirement("B1")
-def test_a_raised_ceiling_lets_a_run_go_on_that_would_have_stopped(terminal: Start) -> None:
-    gate = Gate()
-    script = holding(playing(delegate("tea"), say("BM25 ranks [11].")), "tea", gate)
-    with serving(script) as served:
-        screen = terminal("--session-tokens", "400", url=served.url)
-        screen.type(QUESTION)
-        screen.until("thinking over")
-        screen.type("/extend +90k")
-        screen.until("a person allows 90,000 tokens more")
-        gate.open()
-        answered(screen)
-
-
 def test_a_subtask_is_asked_again_with_a_hint(terminal: Start) -> None:
     with serving(playing(*TWO, *ANSWER, *ANSWER)) as served:
         screen = terminal(url=served.url)
@@ -297,58 +285,62 @@ def test_a_low_finding_is_put_to_the_person(terminal: Start) -> None:
         assert "Needs review\n- D1 What is BM25? (revise, 2/5): Say who made it." in shown
 
 
-def searching_twice(asked: Exchange) -> Reply:
-    """A researcher that, having read, searches once more: what a policy denies where something is private."""
-    hits = [hit for result in results(asked) for hit in result.get("hits", ())]
-    again = [result for result in results(asked) if "error" in result or len(hits) > 5]
-    if not hits:
-        return Answer(content=(tool_use("search", {"query": "BM25"}),))
-    if not again and len([r for r in results(asked) if "hits" in r]) == 1:
-        return Answer(content=(tool_use("search", {"query": "salary\n\nof 魚"}),))
-    source = next(hit["id"] for hit in hits if FACT in hit["text"])
-    claim = {"text": "BM25 ranks.", "source": source, "quote": FACT}
-    report = {"answer": "It ranks.", "claims": [claim], "confidence": "high", "gaps": []}
-    return Answer(content=(tool_use("submit_report", report),))
+CLERK = """\
+---
+name: clerk
+description: Looks things up.
+tools: search
+---
+You look things up.
+"""
+
+
+async def clerical(asked: Exchange) -> Reply:
+    """A clerk that, having read, searches once more: what a policy denies where something is private."""
+    if role(asked) == "orchestrator":
+        done = any("observed" in result or "findings" in result for result in results(asked))
+        task = {"task": "Look it up"}
+        return say("Done.") if done else Answer(content=(tool_use("delegate_to_clerk", task),))
+    match len(results(asked)):
+        case 0:
+            return Answer(content=(tool_use("search", {"query": "BM25"}),))
+        case 1:
+            return Answer(content=(tool_use("search", {"query": "salary\n\nof 魚"}),))
+        case _:
+            return Answer(content=(tool_use("submit_report", {"answer": "Looked up."}),))
 
 
 @requirement("policy")
 @pytest.mark.parametrize(
-    ("typed", "said", "decided"),
-    [("/approve", "approved: this call, once", "approved"), ("n", "denied", "denied")],
+    ("typed", "said"), [("/approve", "approved: this call, once"), ("n", "denied")]
 )
 def test_a_person_is_shown_the_exact_call_and_decides_while_the_run_goes_on(
-    typed: str, said: str, decided: str, docs: Path, terminal: Start
+    typed: str, said: str, docs: Path, tmp_path: Path, terminal: Start
 ) -> None:
     (docs / "pay.md").write_text("# Pay\n\nThe salary of the fish is high.\n")
-    plain = playing(*ANSWER)
-
-    async def script(asked: Exchange) -> Reply:
-        return searching_twice(asked) if role(asked) == "researcher" else await plain(asked)
-
-    with serving(script) as served:
-        screen = terminal(
-            "--trust", "guarded", "--private", str(docs / "pay.md"), url=served.url, rows=50
-        )
-        screen.type(QUESTION)
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    (agents / "clerk.md").write_text(CLERK)
+    private = ("--trust", "guarded", "--private", str(docs / "pay.md"), "--agents", str(agents))
+    with serving(clerical) as served:
+        screen = terminal(*private, url=served.url)
+        screen.type("Have it looked up, please.")
         shown = screen.until("Run exactly this call? [y/N]")
         assert "D1 wants to call search. Policy P-T denies it" in shown
         assert "  query:\n  | salary\n  |\n  | of 魚\n" in shown
         screen.type("what?")
         screen.until("/approve (or y) runs it, /deny (or n) does not.")
         screen.type(typed)
-        shown = screen.until(lambda s: "\n[1] bm25.md" in s and at_prompt(s))
-        assert f"\n{said}\n" in shown
+        shown = answered(screen)
+        assert f"{typed}\n{said}\n" in shown
     with Past(data_home()) as past:
         events = past.events(past.runs(1)[0]["id"])
     decisions = [json.loads(e["data"])["decision"] for e in events if e["kind"] == "decided"]
-    assert decided in decisions
+    assert decisions == ["allowed", said.partition(":")[0]]
 
 
-HOSTILE = (
-    "\x1b]0;owned\x07\x1b[2J\x1b[?1049h\x1b[31m\x9b2J\x1b(0\x1b]8;;http://evil\x07"
-    "\u202emirror\u202c \u2066x\u2069\u200b\u200d\ufeff\x08\x08\r魚心臓 שלום مرحبا 👨\u200d👩\u200d👧 e\u0301\u0301\u0301 "
-    "\x1bP1;2|x\x1b\\\x0e"
-)
+HOSTILE = "\x1b]0;own\x07\x1b[2J\x9b2J\x1b[?1049h\u202ear\u202c\u200b\ufeff魚ש👨\u200d👧e\u0301\u0301\x08\x0e\x1bP1|x\x1b\\"
+"""Titles, clearing, the alternate screen, text in reverse, nothing visible, wide, right to left, joined, stacked."""
 
 
 @requirement("T8")
@@ -361,7 +353,8 @@ def test_a_hostile_document_changes_nothing_outside_of_its_own_text(
         (docs / "m.md").write_text(f"# MARK {words}\n\n{FACT}: MARK {words} is in it.\n")
         (docs / "bm25.md").unlink(missing_ok=True)
         with serving(quoting(words)) as served:
-            screen = terminal(url=served.url)
+            screen = terminal(url=served.url, columns=120)
+            before = screen.modes
             screen.type(QUESTION)
             answered(screen)
             screen.type("/why 1")
@@ -369,7 +362,7 @@ def test_a_hostile_document_changes_nothing_outside_of_its_own_text(
             lines = re.sub(r"\d+(\.\d+)? s\b", "n s", shown).split("\n")
             screens.append([line for line in lines if "MARK" not in line])
             assert CONTROLS.findall(shown.replace("\n", "")) == []
-            assert screen.modes == ("0", "terminal", "1")
+            assert screen.modes == before
             assert len(lines) > len(screens[-1]) > 8
     assert screens[0] == screens[1]
 

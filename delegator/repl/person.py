@@ -28,6 +28,7 @@ from delegator.terminal.board import Board
 from delegator.terminal.tree import REFRESH_SECONDS, ansi, frame
 from delegator.terminal.views import LineView, QuietView, View, view
 
+_ERASED = "\x1b[2K"
 _LEAST_LINES = 3
 """Lines of the tree, however much is typed."""
 
@@ -153,9 +154,13 @@ def _reflow(app: Application[str]) -> None:
         if drawn is not None and 0 < columns < drawn_for:
             cursor = drawn.get_cursor_position(app.layout.current_window)
             above = (_cells(drawn.data_buffer[row]) for row in range(cursor.y))
-            more = sum(max(-(-cells // columns), 1) - 1 for cells in above) + cursor.x // columns
-            if more:
-                app.output.cursor_up(more)
+            rows = sum(max(-(-cells // columns), 1) for cells in above) + cursor.x // columns
+            for _ in range(
+                rows
+            ):  # line by line: tmux keeps what is cleared all at once from its first row
+                app.output.write_raw(_ERASED)
+                app.output.cursor_up(1)
+            app.output.cursor_down(cursor.y)  # from where it goes up again by as many
         drawn_for = columns
 
     def resized() -> None:
