@@ -116,7 +116,7 @@ def asked_before(exchange: Exchange) -> list[str]:
 
 def test_a_conversation_of_three_turns(terminal: Start) -> None:
     with serving(playing(*ANSWER, *ANSWER, *ANSWER)) as served:
-        screen = terminal(url=served.url)
+        screen, shown = terminal(url=served.url), ""
         for n, question in enumerate((QUESTION, "And who made it?", "When?"), 1):
             screen.type(question)
             shown = answered(screen, n)
