@@ -1,7 +1,10 @@
 """The tree of agents below the cell of a notebook, kept up to date by events. Without a notebook there is nobody to show it to."""
 
+import io
+import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 from delegator.errors import ConfigError
 from delegator.events import Event, RunFinished
@@ -22,10 +25,8 @@ def notebook() -> Callable[[Event], None]:
         raise ConfigError(
             "this is no notebook", hint="Leave on_event=delegator.notebook() out elsewhere."
         )
-    from IPython.display import display  # noqa: PLC0415 - there is one in a notebook only
-
     board = Board()
-    shown = display(_drawn(board), display_id=True)
+    shown = import_module("IPython.display").display(_drawn(board), display_id=True)
     drawn_at = time.monotonic()
 
     def watch(event: Event) -> None:
@@ -40,17 +41,13 @@ def notebook() -> Callable[[Event], None]:
 
 
 def _is_notebook() -> bool:
-    try:
-        from IPython import get_ipython  # noqa: PLC0415
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
+    """Whether a kernel runs this: then IPython has been imported."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def _drawn(board: Board) -> object:
     """The tree as HTML, encoded by rich, and as text for what shows no HTML."""
-    import io  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
     from rich.jupyter import JupyterRenderable  # noqa: PLC0415
 
