@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,12 +93,16 @@ def obeyed(chat: Chat, name: str, given: str) -> str:
 
 
 def _help(_chat: Chat, _given: str) -> str:
-    width = max(len(f"{name} {command.takes}") for name, command in COMMANDS.items())
-    lines = [
-        f"{'*' if command.meanwhile else ' '} {f'{name} {command.takes}':<{width}}  {command.does}"
+    named = {
+        f"{'*' if command.meanwhile else ' '} {name} {command.takes}": command.does
         for name, command in COMMANDS.items()
+    }
+    left, width = max(map(len, named)) + 2, _width()
+    lines = [
+        textwrap.fill(does, width, initial_indent=f"{head:<{left}}", subsequent_indent=" " * left)
+        for head, does in named.items()
     ]
-    return "\n".join([_HEAD, *lines, _FOOT])
+    return "\n".join([_HEAD, *lines, *(textwrap.fill(line, width) for line in _FOOT)])
 
 
 def _agents(chat: Chat, _given: str) -> str:
@@ -273,9 +278,10 @@ _HEAD = """\
 Ask a question. A follow-up may point back:
   how does the second one compare with it?
 Commands:"""
-_FOOT = """\
-Those marked with * work while a run goes on; a question typed meanwhile is asked next.
-Alt-Enter begins a new line. Ctrl-C cancels a run and keeps the chat; twice leaves."""
+_FOOT = (
+    "Those marked with * work while a run goes on; a question typed meanwhile is asked next.",
+    "Alt-Enter begins a new line. Ctrl-C cancels a run and keeps the chat; twice leaves.",
+)
 COMMANDS: Mapping[str, Command] = {
     "/help": Command("", "this list", _help, meanwhile=True),
     "/agents": Command("", "who can be asked", _agents, meanwhile=True),
