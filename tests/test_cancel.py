@@ -13,7 +13,7 @@ from delegator.answer import Answer
 from delegator.api import open_index
 from delegator.budget import NO_LIMITS, Budget, Limits, Worst
 from delegator.errors import SESSION
-from delegator.events import DelegationFinished, DelegationStarted, Noticed
+from delegator.events import DelegationFinished, DelegationStarted, ModelCallStarted, Noticed
 from delegator.history import differences
 from delegator.home import data_home
 from delegator.journal import Journal, Past
@@ -157,7 +157,7 @@ def test_a_run_that_died_after_a_subagent_was_cancelled_does_not_ask_it_again(do
                     async for event in run:
                         if isinstance(event.what, DelegationFinished):
                             run.cancel_delegation("D2")
-                        if len(lost.shown("orchestrator")) == 2:
+                        if event.agent == "orchestrator" and event.what == ModelCallStarted(n=2):
                             return run.id
             raise AssertionError
 
