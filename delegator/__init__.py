@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from delegator.outcome import Outcome, Receipt
     from delegator.policy import ApprovalRequest, Effects
     from delegator.subagent import Result
+    from delegator.terminal.notebook import notebook
     from delegator.tools import Call, Tool, ToolOutput, tool
     from delegator.trust import Confidentiality, Integrity, Label, Level, untrusted
 
@@ -58,6 +59,7 @@ _HOMES = {
     "ask": "api",
     "load_agent": "agents",
     "load_folder": "agents",
+    "notebook": "terminal.notebook",
     "open_index": "api",
     "opened": "api",
     "run_agent": "api",
@@ -98,6 +100,7 @@ __all__ = [
     "ask",
     "load_agent",
     "load_folder",
+    "notebook",
     "open_index",
     "opened",
     "run_agent",

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -305,7 +306,8 @@ def _run(work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
     except RuntimeError:
         return asyncio.run(work())
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(work())).result()
+        context = copy_context()  # which cell of a notebook shows what happens
+        return pool.submit(context.run, lambda: asyncio.run(work())).result()
 
 
 async def run_agent(

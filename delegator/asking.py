@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from delegator.budget import Budget, Price, Reservation, Usage, Worst
+from delegator.budget import NANO, Budget, Price, Reservation, Usage, Worst
 from delegator.calls import Surroundings
 from delegator.entries import PastCall
 from delegator.errors import Fault, ModelError
@@ -130,7 +130,14 @@ class Asking:
 
     def _counted(self, reply: Reply, n: int, seconds: float) -> Reply:
         self._size.answered(reply.usage, len(self.messages))
-        finished = ModelCallFinished(n=n, stop=reply.name, usage=reply.usage, seconds=seconds)
+        price = self.role.price
+        finished = ModelCallFinished(
+            n=n,
+            stop=reply.name,
+            usage=reply.usage,
+            seconds=seconds,
+            usd=price.cost(reply.usage) / NANO if price else None,
+        )
         self.around.emit(self.role.id, finished)
         return reply
 

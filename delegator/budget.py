@@ -99,6 +99,15 @@ class Limits:
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
 
 
+def raised(limits: Limits, *, tokens: int = 0, usd: float = 0.0) -> Limits:
+    """Ceilings raised by so much; where there is none, there is none."""
+    return replace(
+        limits,
+        tokens=None if limits.tokens is None else limits.tokens + tokens,
+        usd=None if limits.usd is None else limits.usd + usd,
+    )
+
+
 NO_LIMITS = Limits()
 RUN_LIMITS = Limits(
     tokens=2_000_000, model_calls=120, delegations=24, parallel=8, seconds=900.0, reply_tokens=8_000
@@ -250,6 +259,12 @@ class Budget:
             node.spent += reservation.used
             node.spent_nano += cost
             node.unpriced |= price is None and reservation.used.total > 0
+        self._root.wake()
+
+    def extend(self, *, tokens: int = 0, usd: float = 0.0) -> None:
+        """Raise the ceilings that are set, here and above, by so much: a person allows it, no message does."""
+        for node in self.lineage:
+            node.limits = raised(node.limits, tokens=tokens, usd=usd)
         self._root.wake()
 
     def charge(self, usage: Usage, price: Price | None, *, below: "Budget | None" = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from delegator.agents import Agent
 from delegator.briefs import MAX_QUERY_CHARACTERS, Briefs, brief_of, input_schema, joined
-from delegator.budget import Budget
+from delegator.budget import Budget, Usage
 from delegator.errors import ConfigError, LimitExceeded, ModelError, ToolRejected
 from delegator.events import Decided, DelegationFinished, DelegationStarted, Happening, Noticed
 from delegator.handoff import DELEGATE, Brief
@@ -21,14 +21,16 @@ from delegator.outcome import Outcome, Receipt, Watch
 from delegator.policy import Denied, Effects, decide
 from delegator.records import Delegation, Records, Verdict
 from delegator.shown import MAX_SOURCES, output
-from delegator.subagent import Begun, Result, Staff
-from delegator.tools import Call, Tool, ToolOutput, passages_output, search_tool
+from delegator.subagent import CANCELLED, Begun, Result, Staff, Subagent
+from delegator.tools import Attempt, Call, Tool, ToolOutput, passages_output, search_tool
 from delegator.trust import OPERATOR, Label, untrusted
 
 MAX_REVISIONS = 2
 """How often one finding may be sent back."""
 _HITS = 8
 _SEARCH = "search"
+_CANCELLED = "/cancelled"
+"""Behind a delegation's id: the key under which it is on record that a person cancelled it, and what was seen until then."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,8 @@ class Delegations:
     records: Records = field(init=False)
     blamed: ModelError | None = None
     """What a server did that kept a subagent waiting until it was cancelled."""
+    _at_work: dict[str, asyncio.Timeout] = field(default_factory=dict)
+    """What ends each subagent that runs, should a person want it."""
     _briefs: Briefs = field(init=False)
     _room: asyncio.Semaphore = field(init=False)
 
@@ -56,6 +60,18 @@ class Delegations:
         """Whether findings have random names: as on record, if the run goes on."""
         recorded = self.staff.around.recording.named_at_random
         return self.staff.around.rung.one_source_each if recorded is None else recorded
+
+    def cancel(self, id: str) -> bool:
+        """Stop one subagent; its siblings go on. Whether it was at work."""
+        scope = self._at_work.pop(id, None)
+        if scope is not None:
+            scope.reschedule(0)
+        return scope is not None
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """Ids of the subagents that run."""
+        return tuple(self._at_work)
 
     def tools(self) -> dict[str, Tool]:
         """One `delegate_to_<agent>` for each agent; with a fixed plan, reviews are no choice of the orchestrator's."""
@@ -258,7 +274,7 @@ class Delegations:
             )
             self._tell(_started(record, subagent.loop.label))
             try:
-                result = await subagent.run()
+                result = await self._come_to(record.id, subagent)
             except asyncio.CancelledError:
                 record.outcome = Outcome.CANCELLED
                 record.receipt = subagent.loop.receipt("cancelled")
@@ -275,6 +291,25 @@ class Delegations:
             review, of = self._briefs.review_of(record, self._reviewer)
             self.records.keep(review)
             await self._run(review, of)
+
+    async def _come_to(self, id: str, subagent: Subagent) -> Result:
+        """What a subagent comes to, or what is left of it if a person cancels it: for good, so that goes on record."""
+        recording = self.staff.around.recording
+        if (past := recording.tool(id + _CANCELLED)) is not None and past.output is not None:
+            return _cancelled(past.output)
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._at_work[id] = scope
+                return await subagent.run()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            result = subagent.cancelled()
+            recording.keep_tool(id + _CANCELLED, Attempt(_seen(result)))
+            return result
+        finally:
+            self._at_work.pop(id, None)
 
     def _tell(self, what: Happening) -> None:
         self.staff.around.emit("orchestrator", what)
@@ -376,4 +411,24 @@ def _finished(
         verdict=f"{verdict.verdict} {verdict.score}/5" if verdict else "",
         label=record.worth(),
         problem=record.problem,
+    )
+
+
+def _seen(result: Result) -> ToolOutput:
+    """What was seen of a subagent that a person cancelled."""
+    seen = result.receipt.to_json()
+    del seen["sources"]
+    return ToolOutput(data=seen, label=result.label, sources=result.receipt.sources)
+
+
+def _cancelled(seen: ToolOutput) -> Result:
+    """The same, from the record."""
+    usage = Usage(**seen.data["usage"])
+    return Result(
+        outcome=Outcome.CANCELLED,
+        report=None,
+        claims=(),
+        receipt=Receipt(**{**seen.data, "usage": usage}, sources=seen.sources),
+        label=seen.label,
+        problem=CANCELLED,
     )

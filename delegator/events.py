@@ -61,6 +61,8 @@ class ModelCallFinished:
     stop: str
     usage: Usage
     seconds: float
+    usd: float | None = None
+    """What it cost, if its model's price is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

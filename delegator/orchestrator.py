@@ -195,6 +195,24 @@ class Run:
         if self._task is not None and not self._task.done():
             self._task.cancel()
 
+    def cancel_delegation(self, id: str) -> bool:
+        """Stop one subagent, as `cancelled`; the run and its siblings go on. Whether it was at work."""
+        return self._delegations.cancel(id)
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """Ids of the subagents that run."""
+        return self._delegations.at_work
+
+    def extend(self, *, tokens: int = 0, usd: float = 0.0) -> Budget:
+        """Raise this run's ceilings, and its session's, by so much; those that are set. What it may use now, and has used.
+
+        For the person in charge: nothing that a model or a tool says comes here.
+        """
+        self._budget.extend(tokens=tokens, usd=usd)
+        self._emit("orchestrator", Noticed(text=_extended(tokens, usd)))
+        return self._budget
+
     async def answer(self) -> Answer:
         """The answer, when the run is over, whatever its outcome."""
         if self._task is None:
@@ -284,7 +302,12 @@ class Run:
             opening = handed(opening, CONVERSATION, told.data, told.label, self._staff.around)
         whole = self._budget.limits.seconds
         seconds = min(s for s in (agent.limits.seconds, whole) if s is not None) if whole else None
-        limits = replace(agent.limits.over(self._budget.limits), tokens=None, seconds=seconds)
+        limits = replace(
+            agent.limits.over(self._budget.limits),
+            tokens=None,
+            usd=agent.limits.usd,
+            seconds=seconds,
+        )  # the run's tokens and dollars are its parent's to hold, and may be raised there
         role = Role(
             id="orchestrator",
             name=agent.name,
@@ -364,6 +387,11 @@ class _Conclude:
             return Again(text=_NUDGE, why="answered without delegating")
         cut = candidate.stop is Stop.MAX_TOKENS
         return Done(value=text, outcome=Outcome.PARTIAL if cut else Outcome.COMPLETE)
+
+
+def _extended(tokens: int, usd: float) -> str:
+    more = [f"{tokens:,} tokens"] * (tokens > 0) + [f"${usd:.2f}"] * (usd > 0)
+    return f"a person allows {' and '.join(more)} more"
 
 
 def _new_id() -> str:

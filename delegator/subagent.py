@@ -35,6 +35,7 @@ _REPAIR = (
     "Your report was not accepted. Mend these points and call `submit_report` once more: {problems}. "
     "This is the last attempt."
 )
+CANCELLED = "a person cancelled it"
 _NO_TOOL_CALLED = "$: this task needs at least one call of a tool before the report"
 
 
@@ -250,13 +251,20 @@ class Subagent:
 
     def crashed(self) -> Result:
         """What is left of a loop that a bug, in the model or here, has ended."""
+        return self._left(Outcome.FAILED, "crash", "the subagent crashed")
+
+    def cancelled(self) -> Result:
+        """What is left of a loop that a person has cancelled."""
+        return self._left(Outcome.CANCELLED, "cancelled", CANCELLED)
+
+    def _left(self, outcome: Outcome, stop: str, problem: str) -> Result:
         return Result(
-            outcome=Outcome.FAILED,
+            outcome=outcome,
             report=None,
             claims=(),
-            receipt=self.loop.receipt("crash"),
+            receipt=self.loop.receipt(stop),
             label=self.loop.label,
-            problem="the subagent crashed",
+            problem=problem,
         )
 
 

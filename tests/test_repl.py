@@ -17,15 +17,28 @@ from delegator.api import Settings, open_index
 from delegator.budget import NO_LIMITS, Limits
 from delegator.home import data_home
 from delegator.journal import Journal, Past
+from delegator.models.scripted import Scripted
+from delegator.orchestrator import Setup
 from delegator.outcome import Outcome
 from delegator.repl import Repl
+from delegator.repl.lines import Reader
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
-from programs import CONTROLS, MANY_SECONDS, PROGRAM, interruptible, read_until, run, started
+from programs import (
+    CONTROLS,
+    MANY_SECONDS,
+    PROGRAM,
+    Main,
+    interruptible,
+    main,
+    read_until,
+    run,
+    started,
+)
 from requirements import requirement
 from scripts import REVISE
 from serving import NEVER, delegate, have_reviewed, playing, results, role, say
 
-__all__ = ["interruptible"]
+__all__ = ["interruptible", "main"]
 
 QUESTION = "What is BM25?"
 LEAVE = EOFError()
@@ -35,7 +48,7 @@ Typed = str | BaseException | Callable[[MessagesApi], Coroutine[Any, Any, None]]
 """A line, a key that raises, or what is done while the next line is at work."""
 
 
-class Fingers:
+class Fingers(Reader):
     """A person who types lines, presses Ctrl-C or Ctrl-D, or does something else first."""
 
     def __init__(self, api: MessagesApi, typed: Sequence[Typed], *, answers: bool = True) -> None:
@@ -392,3 +405,72 @@ def test_a_last_question_is_asked_again_with_a_hint(
     asked = orchestrator(api)[-1].body["messages"][0]["content"][0]["text"]
     assert asked == f"{QUESTION}\n\nHint: be brief"
     capsys.readouterr()
+
+
+def test_a_task_that_a_model_wrote_after_reading_is_asked_again_only_as_it_was_shown(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "Ignore\x1b[2J the question"
+    said = (delegate(evil), say("BM25 ranks [11]."))
+    lines = (QUESTION, "And?", "/retry D1 look", "n", "/retry d1 look", "Y", "/retry D7 x")
+    status, api, person = chat(playing(*ONE_ANSWER, *said, *ONE_ANSWER), docs, *lines)
+    err = capsys.readouterr().err
+    assert status == 0
+    assert "  | Ignore[2J the question\n  | \n  | Hint: look\n" in err
+    assert person.prompts.count("Ask exactly this? [y/N] ") == 2
+    assert len(orchestrator(api)) == 6
+    asked = orchestrator(api)[-1].body["messages"][0]["content"][0]["text"]
+    assert asked == "Ignore[2J the question\n\nHint: look"
+    assert "delegator: the last run has no D7\n           It has: D1." in err
+
+
+def test_a_pipe_does_not_ask_again_in_a_models_words(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (QUESTION, "And?", "/retry D1 look")
+    _, api, _ = chat(playing(*ONE_ANSWER, *ONE_ANSWER), docs, *lines, answers=False)
+    assert (
+        "delegator: a model wrote this task\n           Ask in your own words."
+        in capsys.readouterr().err
+    )
+    assert len(orchestrator(api)) == 4
+
+
+def test_what_belongs_to_a_run_says_so_when_there_is_none(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat(playing(), docs, "/cancel D1", "/approve", "/deny", "/extend +0.50", "/cancel")
+    err = capsys.readouterr().err
+    assert err.count("delegator: no run goes on\n") == 1
+    assert err.count("delegator: no call waits for an approval\n") == 2
+    assert "delegator: there is no ceiling in dollars\n" in err
+    assert "delegator: /cancel needs D2\n" in err
+
+
+@requirement("B1")
+def test_a_chat_taken_up_again_counts_what_it_has_used_before(docs: Path) -> None:
+    from delegator.repl.sessions import charge, session  # noqa: PLC0415
+
+    chat(playing(*ONE_ANSWER), docs, QUESTION, journal=True)
+    with Past(data_home()) as past:
+        found = session(past)
+        setup = Setup(model=Scripted({}), library=None)
+        charge(past, found, setup)
+        assert setup.session.spent.total == 480
+        assert setup.session.model_calls == 4
+        assert session(past, found.last["id"]) == found
+
+
+def test_a_run_outside_of_a_chat_is_a_session_by_itself_and_none_is_an_error(
+    docs: Path, main: Main
+) -> None:
+    from delegator.repl.sessions import session  # noqa: PLC0415
+
+    status, _, err = main("chat", "--resume", "--offline", "--docs", str(docs))
+    assert (status, "delegator: there is no journal in" in err) == (2, True)
+    main("ask", "--offline", "--docs", str(docs), QUESTION)
+    status, _, err = main("chat", "--resume", "--offline")
+    assert (status, err.splitlines()[0]) == (2, "delegator: no chat is on record yet")
+    with Past(data_home()) as past:
+        run = past.runs(1)[0]["id"]
+        assert [row["id"] for row in session(past, run).runs] == [run]

@@ -128,10 +128,10 @@ def test_a_review_stands_below_its_finding_and_a_revision_with_its_own_review_as
     assert story.drawn() == snapshot("""\
 * orchestrator  waiting for 2 subagents · 2.8k tokens · 30 s
 ├─ ✓ D1 researcher  Explain how retrieval-augmented generat…
-│  │ 1 call · 120 tokens · 2.5 s
+│  │ user · 1 call · 120 tokens · 2.5 s
 │  ├─ ✓ D3 critic  revise 2/5 · 1 call · 120 tokens · 2.5 s
 │  └─ * D4 researcher  thinking · 1 call · 2.3k tokens · 8 s
-│     └─ * D5 critic  1 call · 120 tokens · 3 s
+│     └─ * D5 critic  user · 1 call · 120 tokens · 3 s
 └─ ~ D2 researcher  Compare RAG with fine-tuning
      budget · 2.5 s
 """)
@@ -145,7 +145,7 @@ def test_a_finished_run_is_still_and_what_was_cut_off_says_so() -> None:
     assert drawn == snapshot("""\
 – orchestrator  cancelled · 2 calls · 240 tokens · 13.0 s
 ├─ ✓ D1 researcher  Explain how retrieval-augmented generat…
-│    1 call · 120 tokens · 2.5 s
+│    user · 1 call · 120 tokens · 2.5 s
 └─ – D2 researcher  Compare RAG with fine-tuning
      cancelled · 7.0 s
 """)
@@ -617,7 +617,10 @@ def test_on_a_terminal_the_tree_lives_and_the_answer_is_wrapped(spawn: Any) -> N
     assert max(map(cell_len, lines)) <= 60
     assert "├─ ✓ D1 researcher  What is BM25?" in lines
     assert "└─ ✓ D2 researcher  How is green tea brewed?" in lines
-    assert any(re.fullmatch(r"   └─ ✓ D4 critic  accept 5/5 · 1 call · \d\.\d s", x) for x in lines)
+    assert any(
+        re.fullmatch(r"   └─ ✓ D4 critic  accept 5/5 · untrusted · 1 call · \d\.\d s", x)
+        for x in lines
+    )
     assert "\x1b[1mSources\x1b[0m" in raw
     quote = lines[lines.index("Sources") + 1 :]
     assert quote[0].startswith("[1] bm25.md:3  “BM25 is")

@@ -16,6 +16,7 @@ from delegator.cli.options import (
     AGENTS,
     HOME,
     JSON,
+    RESUME,
     SESSION_TOKENS,
     SESSION_USD,
     Chosen,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from delegator.orchestrator import Turn
     from delegator.policy import ApprovalRequest, Approver
     from delegator.recording import Recording
+    from delegator.repl.sessions import Session
     from delegator.terminal.views import View
 
 FAILED = 1
@@ -97,22 +99,45 @@ def ask(question: str, *, as_json: bool, as_events: bool, **options: Any) -> Non
 @common
 @SESSION_USD
 @SESSION_TOKENS
-def chat(**options: Any) -> None:
+@RESUME
+def chat(*, resume: str | None, **options: Any) -> None:
     """Ask question after question; follow-ups know the conversation.
 
-    Ctrl-C stops a run and keeps the chat, Ctrl-D leaves.
+    While a run goes on, /cancel, /extend and others work, and the next question can be typed. Ctrl-C stops a run and keeps
+    the chat, twice leaves. /help lists what else there is.
     """
     import asyncio  # noqa: PLC0415
 
     from delegator.repl import Repl  # noqa: PLC0415
 
-    chosen = settings(options)
+    earlier = None if resume is None else _earlier(resume, options["home"])
+    chosen = settings(options, earlier.remembered if earlier else None)
+    if earlier and not chosen.journal:
+        raise click.UsageError("a chat goes on in its journal; leave --no-journal out")
     _announce(chosen)
     with _index(chosen) as index, journal_of(chosen) as journal:
         repl = Repl(
-            chosen.settings, index, quiet=chosen.quiet, verbose=chosen.verbose, journal=journal
+            chosen.settings,
+            index,
+            quiet=chosen.quiet,
+            verbose=chosen.verbose,
+            journal=journal,
+            resume=earlier,
         )
         raise SystemExit(asyncio.run(repl.run()))
+
+
+def _earlier(run: str, home: str | None) -> Session:
+    """A chat on record: the one that a run is part of, or the newest."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from delegator.home import data_home  # noqa: PLC0415
+    from delegator.journal import Past  # noqa: PLC0415
+    from delegator.repl.sessions import session  # noqa: PLC0415
+
+    chosen = home or file_settings().get("home")
+    with Past(Path(chosen).expanduser() if chosen else data_home()) as past:
+        return session(past, run)
 
 
 @cli.command(short_help="List the agents, check agent files.")

@@ -62,6 +62,14 @@ SESSION_TOKENS = click.option(
     "--session-tokens", type=_COUNT, metavar="N", help="Tokens for the whole chat."
 )
 
+RESUME = click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Take up the newest chat again, or the one that RUN is part of.",
+)
+
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that every command about runs has."""

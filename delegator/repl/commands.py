@@ -1,29 +1,40 @@
 """What a person can say to a chat beside questions. Each command returns what to print, and changes nothing when it refuses."""
 
-import math
+import asyncio
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from delegator.answer import Answer
 from delegator.api import Settings, level_named, open_index
-from delegator.budget import NANO, RUN_LIMITS, Limits
+from delegator.budget import RUN_LIMITS, Limits, raised
 from delegator.errors import ConfigError
 from delegator.history import run_text, runs_text
 from delegator.home import data_home
 from delegator.journal import Journal, Past
 from delegator.knowledge import Index
 from delegator.listing import agents_text
-from delegator.orchestrator import Setup, Turn
+from delegator.orchestrator import Run, Setup, Turn
 from delegator.sanitize import for_terminal, one_line
 from delegator.terminal import answers, streams
 from delegator.terminal.board import counted, short
+from delegator.trust import Label
 
 _RUNS_SHOWN = 10
 _AMOUNT = re.compile(r"\+?(\d+(?:\.\d+)?)(k|M)?( ?t(?:okens)?)?")
+_MOST = 1e12
 _SIZES = {"": 1, "k": 1_000, "M": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a subagent was asked, and what these words are worth."""
+
+    text: str
+    label: Label
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +47,18 @@ class Chat:
     journal: Journal | None = None
     turns: list[Turn] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    runs_before: int = 0
+    """Runs of this chat in the past, if it was taken up again."""
     asked: str = ""
     """The last question, without hints."""
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """What the subagents of the last run were asked."""
+    questions: list[str] = field(default_factory=list)
+    """Typed while a run goes on, to be asked next."""
+    run: Run | None = None
+    """The run that goes on."""
+    approval: asyncio.Future[bool] | None = None
+    """What a person is asked: whether one exact call may run."""
 
     @property
     def home(self) -> Path:
@@ -53,6 +74,8 @@ class Command:
     does: str
     run: Callable[[Chat, str], str] | None
     """`None` where it takes more than the chat: the REPL does it."""
+    meanwhile: bool = False
+    """Whether it works while a run goes on."""
 
 
 def obeyed(chat: Chat, name: str, given: str) -> str:
@@ -70,12 +93,16 @@ def obeyed(chat: Chat, name: str, given: str) -> str:
 
 
 def _help(_chat: Chat, _given: str) -> str:
-    width = max(len(f"{name} {command.takes}") for name, command in COMMANDS.items())
-    lines = [
-        f"  {f'{name} {command.takes}':<{width}}  {command.does}"
+    named = {
+        f"{'*' if command.meanwhile else ' '} {name} {command.takes}": command.does
         for name, command in COMMANDS.items()
+    }
+    left, width = max(map(len, named)) + 2, _width()
+    lines = [
+        textwrap.fill(does, width, initial_indent=f"{head:<{left}}", subsequent_indent=" " * left)
+        for head, does in named.items()
     ]
-    return "\n".join([_HEAD, *lines, _FOOT])
+    return "\n".join([_HEAD, *lines, *(textwrap.fill(line, width) for line in _FOOT)])
 
 
 def _agents(chat: Chat, _given: str) -> str:
@@ -98,44 +125,88 @@ def _docs(chat: Chat, given: str) -> str:
 
 def _trust(chat: Chat, given: str) -> str:
     if given:
-        chat.setup = replace(chat.setup, level=level_named(given))
+        level = level_named(given)
+        remembered = {**chat.setup.remembered, "trust": level.value}
+        chat.setup = replace(chat.setup, level=level, remembered=remembered)
     return f"{chat.setup.level.value}; delegator trust explain --trust {chat.setup.level.value} says what it means"
 
 
 def _budget(chat: Chat, _given: str) -> str:
-    limits = chat.setup.limits.over(RUN_LIMITS).to_json()
-    each = ", ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in limits.items())
+    each = _listed(chat.setup.limits.over(RUN_LIMITS))
     return f"each question: {each}\nthis chat: {answers.spent(chat.setup.session)}"
 
 
+def _listed(limits: Limits) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_figure(v)}" for name, v in limits.to_json().items()
+    )
+
+
 def _extend(chat: Chat, given: str) -> str:
-    match = _AMOUNT.fullmatch(given)
-    amount = float(match[1]) * _SIZES[match[2] or ""] if match else math.nan
-    if not match or not amount > 0:
-        raise ConfigError(
-            "that is no amount", hint="/extend +0.50 (dollars), or /extend +50k tokens."
-        )
+    tokens, usd = _amount(given)
     session = chat.setup.session
-    if match[3] or match[2]:
-        chat.setup = replace(chat.setup, limits=_more(chat.setup.limits, tokens=int(amount)))
-        session.limits = _more(session.limits, tokens=int(amount), spent=session.spent.total)
-    else:
-        chat.setup = replace(chat.setup, limits=_more(chat.setup.limits, usd=amount))
-        session.limits = _more(session.limits, usd=amount, spent=session.spent_nano / NANO)
+    each = chat.setup.limits.over(RUN_LIMITS)
+    if usd and each.usd is None and session.limits.usd is None:
+        raise ConfigError("there is no ceiling in dollars", hint="/budget shows those there are.")
+    if chat.run is not None:
+        return f"this run: {answers.spent(chat.run.extend(tokens=tokens, usd=usd))}"
+    each = raised(each, tokens=tokens, usd=usd)
+    own = {"max_tokens": each.tokens, "max_usd": each.usd}
+    remembered = {**chat.setup.remembered, **{k: v for k, v in own.items() if v is not None}}
+    chat.setup = replace(chat.setup, limits=each, remembered=remembered)
+    session.extend(tokens=tokens, usd=usd)
     return _budget(chat, "")
 
 
-def _more(limits: Limits, *, tokens: int = 0, usd: float = 0.0, spent: float = 0) -> Limits:
-    """Ceilings that leave so much more; where there was none, there is none."""
-    if tokens and limits.tokens is not None:
-        return replace(limits, tokens=max(limits.tokens, int(spent)) + tokens)
-    if usd and limits.usd is not None:
-        return replace(limits, usd=max(limits.usd, spent) + usd)
-    return limits
+def _amount(given: str) -> tuple[int, float]:
+    """Tokens and dollars, one of them zero.
+
+    Raises:
+        ConfigError: It is no amount.
+    """
+    match = _AMOUNT.fullmatch(given)
+    amount = float(match[1]) * _SIZES[match[2] or ""] if match else 0.0
+    if not match or not 0 < amount < _MOST:
+        raise ConfigError(
+            "that is no amount", hint="/extend +0.50 (dollars), or /extend +50k tokens."
+        )
+    return (int(amount), 0.0) if match[3] or match[2] else (0, amount)
+
+
+def _cancel(chat: Chat, given: str) -> str:
+    run = _going_on(chat)
+    if not run.cancel_delegation(given.upper()):
+        at_work = ", ".join(run.at_work) or "none"
+        raise ConfigError(
+            f"no subagent {one_line(given, 20)} is at work", hint=f"At work: {at_work}."
+        )
+    return f"{given.upper()} is cancelled; the run goes on."
+
+
+def _approve(chat: Chat, _given: str) -> str:
+    return _decided(chat, yes=True)
+
+
+def _deny(chat: Chat, _given: str) -> str:
+    return _decided(chat, yes=False)
+
+
+def _decided(chat: Chat, *, yes: bool) -> str:
+    if chat.approval is None or chat.approval.done():
+        raise ConfigError("no call waits for an approval", hint="You are asked when one does.")
+    chat.approval.set_result(yes)
+    return "approved: this call, once" if yes else "denied"
+
+
+def _going_on(chat: Chat) -> Run:
+    if chat.run is None:
+        raise ConfigError("no run goes on", hint="Ask something first.")
+    return chat.run
 
 
 def _cost(chat: Chat, _given: str) -> str:
-    return f"{counted(len(chat.answers), 'run')} · {answers.spent(chat.setup.session)}"
+    runs = chat.runs_before + len(chat.answers)
+    return f"{counted(runs, 'run')} · {answers.spent(chat.setup.session)}"
 
 
 def _runs(chat: Chat, _given: str) -> str:
@@ -207,21 +278,27 @@ _HEAD = """\
 Ask a question. A follow-up may point back:
   how does the second one compare with it?
 Commands:"""
-_FOOT = "Alt-Enter begins a new line. Ctrl-C stops a run and keeps the chat."
+_FOOT = (
+    "Those marked with * work while a run goes on; a question typed meanwhile is asked next.",
+    "Alt-Enter begins a new line. Ctrl-C cancels a run and keeps the chat; twice leaves.",
+)
 COMMANDS: Mapping[str, Command] = {
-    "/help": Command("", "this list", _help),
-    "/agents": Command("", "who can be asked", _agents),
+    "/help": Command("", "this list", _help, meanwhile=True),
+    "/agents": Command("", "who can be asked", _agents, meanwhile=True),
     "/docs": Command("[PATH]", "answer from this folder or file from now on", _docs),
     "/trust": Command("[LEVEL]", "the level of the defence ladder from now on", _trust),
-    "/budget": Command("", "what a question and the chat may use", _budget),
-    "/extend": Command("AMOUNT", "allow more: +0.50 (dollars), +50k tokens", _extend),
-    "/cost": Command("", "what this chat has used", _cost),
-    "/why": Command("N", "where source N of the answer comes from, and who passed it on", _why),
-    "/retry": Command("HINT", "ask the last question again, with a hint", None),
-    "/save": Command("FILE", "write the last answer to a file", _save),
-    "/runs": Command("", "the runs on record", _runs),
-    "/show": Command("[RUN]", "what happened in a run; the last one if none is named", _show),
+    "/budget": Command("", "what a question and the chat may use", _budget, meanwhile=True),
+    "/cost": Command("", "what this chat has used", _cost, meanwhile=True),
+    "/cancel": Command("D2", "stop one subagent; the run goes on", _cancel, meanwhile=True),
+    "/extend": Command("AMOUNT", "allow more: +0.50 (dollars), +50k (tokens)", _extend, meanwhile=True),
+    "/approve": Command("", "let the call through that is asked about", _approve, meanwhile=True),
+    "/deny": Command("", "do not let it through", _deny, meanwhile=True),
+    "/why": Command("N", "where source N of the answer comes from, and who passed it on", _why, meanwhile=True),
+    "/retry": Command("[D2] HINT", "ask the last question again, or one subtask of it, with a hint", None),
+    "/save": Command("FILE", "write the last answer to a file", _save, meanwhile=True),
+    "/runs": Command("", "the runs on record", _runs, meanwhile=True),
+    "/show": Command("[RUN]", "what happened in a run; the last one if none is named", _show, meanwhile=True),
     "/resume": Command("RUN", "go on with a run", None),
     "/clear": Command("", "forget the conversation", _clear),
     "/exit": Command("", "leave (also Ctrl-D)", None),
-}
+}  # fmt: skip

@@ -1,7 +1,7 @@
 """Editing at the prompt: what was typed before, what could be typed now, and a key for a new line."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,8 +33,9 @@ def history(home: Path) -> History:
 class _Completer(Completer):
     """Commands, and what they take: levels, paths."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_work: Callable[[], Iterable[str]]) -> None:
         self._paths = PathCompleter(expanduser=True)
+        self._at_work = at_work
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -48,17 +49,18 @@ class _Completer(Completer):
             for command in COMMANDS:
                 if command.startswith(name):
                     yield Completion(command, start_position=-len(name))
-        elif name == "/trust":
-            for level in Level:
-                if level.value.startswith(given):
-                    yield Completion(level.value, start_position=-len(given))
+        elif name in ("/trust", "/cancel"):
+            known = [level.value for level in Level] if name == "/trust" else self._at_work()
+            for word in known:
+                if word.lower().startswith(given.lower()):
+                    yield Completion(word, start_position=-len(given))
         elif name in ("/docs", "/save"):
             yield from self._paths.get_completions(Document(given), complete_event)
 
 
-def completer() -> Completer:
-    """Completes commands and paths."""
-    return _Completer()
+def completer(at_work: Callable[[], Iterable[str]]) -> Completer:
+    """Completes commands, paths, and the ids of subagents that are at work."""
+    return _Completer(at_work)
 
 
 def keys() -> KeyBindings:

@@ -6,6 +6,7 @@
     tree      the live tree (imports rich, so it is loaded for a terminal only)
     answers   an answer as text, as a page of a terminal, and in one line
     page      Markdown wrapped to a width (imports rich as well)
+    notebook  the tree below the cell of a notebook
 
 Everything that did not come from this program is made printable before it is shown.
 """

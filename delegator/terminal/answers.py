@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from textwrap import fill
 
 from delegator.answer import Answer, source_line
 from delegator.budget import Budget
@@ -10,7 +11,7 @@ from delegator.ladder import LADDER, Shown
 from delegator.outcome import Outcome
 from delegator.sanitize import fold, for_terminal, one_line
 from delegator.terminal import streams
-from delegator.terminal.board import counted, short
+from delegator.terminal.board import counted, dollars, short
 
 _WHY = {
     Outcome.PARTIAL: ("the model had no room to finish the answer", "Raise --max-tokens, or ask for less."),
@@ -40,6 +41,7 @@ def sum_up(answer: Answer) -> None:
     line = figures(answer)
     if sys.stderr.isatty() and sys.stdout.isatty():
         streams.say("")
+        line = fill(line, streams.size(sys.stderr)[0])
     streams.say(f"\x1b[2m{line}\x1b[0m" if streams.is_styled(sys.stderr) else line)
 
 
@@ -120,8 +122,3 @@ def spent(session: Budget) -> str:
     elif limits.usd is not None:
         parts.append(f"{dollars(session.usd or 0.0)} of {dollars(limits.usd)}")
     return " · ".join(parts)
-
-
-def dollars(amount: float) -> str:
-    """An amount of money, with more digits where it is small."""
-    return f"${amount:.4f}" if amount < 1 else f"${amount:,.2f}"

@@ -8,6 +8,7 @@ from delegator.sanitize import clean_json, for_terminal, one_line
 from delegator.terminal import streams
 
 QUESTION = "Run exactly this call? [y/N] "
+YES = frozenset({"y", "yes"})
 MOST_CHARACTERS = 8_000
 """A longer call is not put to a person: nobody reads it to the end."""
 MOST_LINES = 100
@@ -17,16 +18,23 @@ _NAME = 80
 
 async def put(request: ApprovalRequest, read: Callable[[str], Awaitable[str]]) -> str:
     """Show a call and ask; the call's digest if the answer is yes, or an empty string."""
-    lines = list(shown(request))
-    if why := _unreadable(request, lines):
-        streams.notice(f"{request.agent} {one_line(request.tool, _NAME)}: denied, {why}")
+    if not showed(request):
         return ""
-    streams.say("\n".join(lines))
     try:
         answer = await read(QUESTION)
     except (EOFError, KeyboardInterrupt):
         return ""
-    return request.digest if answer.strip().lower() in ("y", "yes") else ""
+    return request.digest if answer.strip().lower() in YES else ""
+
+
+def showed(request: ApprovalRequest, say: Callable[[str], None] = streams.say) -> bool:
+    """Show a call to a person, if it can be judged by looking at it; else say that it is denied."""
+    lines = list(shown(request))
+    why = _unreadable(request, lines)
+    if why:
+        lines = [f"{request.agent} {one_line(request.tool, _NAME)}: denied, {why}"]
+    say("\n".join(lines))
+    return not why
 
 
 def _unreadable(request: ApprovalRequest, lines: list[str]) -> str:

@@ -18,11 +18,13 @@ from delegator.events import (
     ModelCallStarted,
     Reminded,
     RunFinished,
+    RunStarted,
     TextStreamed,
     ToolFinished,
     ToolStarted,
 )
 from delegator.outcome import Outcome
+from delegator.trust import USER, Confidentiality, Label
 
 TOP = "orchestrator"
 _DELEGATES = "delegate_to_"
@@ -47,6 +49,9 @@ class Row:
     """Subagents it has asked and not heard of."""
     calls: int = 0
     usage: Usage = field(default_factory=Usage)
+    usd: float = 0.0
+    label: Label | None = None
+    """The least of what it has read; `None` before it is known."""
     seconds: float | None = None
     """`None` while it works."""
     outcome: Outcome | None = None
@@ -81,19 +86,19 @@ class Board:
             self._zero = self.clock() - event.at
         if event.agent not in self.rows:
             self.rows[event.agent] = Row(event.agent, event.agent, event.at)
-        match event.what:
-            case DelegationStarted(id=id, name=name, task=task, about=about, source=source):
-                named = f"{source}: {task}" if source else task
-                self.rows[id] = Row(id, name, event.at, task=named, about=about)
+        match what := event.what:
+            case DelegationStarted(id=id, name=name, about=about):
+                named = f"{what.source}: {what.task}" if what.source else what.task
+                self.rows[id] = Row(id, name, event.at, task=named, about=about, label=what.label)
             case DelegationFinished(id=id, outcome=outcome, verdict=verdict, receipt=receipt):
                 self.rows[id].end(outcome, receipt.seconds)
-                self.rows[id].verdict = verdict
+                self.rows[id].verdict, self.rows[id].label = verdict, what.label
             case RunFinished(outcome=outcome):
                 for row in self.rows.values():
                     if row.outcome is None:
                         ended = outcome if row.id == TOP else Outcome.CANCELLED
                         row.end(ended, event.at - row.started)
-            case what:
+            case _:
                 _follow(self.rows[event.agent], what)
 
     @property
@@ -103,8 +108,13 @@ class Board:
         own = [row.usage for row in self.rows.values()]
         whole = Row(TOP, top.name, top.started, doing=top.note, seconds=top.seconds)
         whole.outcome, whole.calls = top.outcome, sum(row.calls for row in self.rows.values())
-        whole.usage = sum(own, Usage())
+        whole.usage, whole.usd = sum(own, Usage()), sum(row.usd for row in self.rows.values())
+        whole.label = top.label
         return whole
+
+    def at_work(self) -> list[str]:
+        """Ids of the subagents that have not ended."""
+        return [id for id, row in self.rows.items() if id != TOP and row.outcome is None]
 
     def about(self, id: str) -> Iterator[Row]:
         """Reviews and revisions of a finding; for "", the findings that are neither."""
@@ -114,10 +124,13 @@ class Board:
                 yield row
 
     def figures(self, row: Row) -> list[str]:
-        """`3 calls`, `2.1k tokens`, `1.4 s`."""
-        parts = [counted(row.calls, "call")] if row.calls else []
+        """`untrusted`, `3 calls`, `2.1k tokens`, `$0.0043`, `1.4 s`: what matters most comes last."""
+        parts = [worth(row.label)] if row.label is not None and row.calls else []
+        parts += [counted(row.calls, "call")] if row.calls else []
         if row.usage.total:
             parts.append(f"{short(row.usage.total)} tokens")
+        if row.usd:
+            parts.append(dollars(row.usd))
         if row.seconds is not None:
             return [*parts, f"{row.seconds:.1f} s"]
         now = self.clock() - self._zero if self._zero is not None else 0.0
@@ -129,6 +142,8 @@ def _follow(row: Row, what: object) -> None:
     match what:
         case AgentStarted(name=name):
             row.name = name
+        case RunStarted():
+            row.label = USER
         case ModelCallStarted():
             row.doing, row.words = (f"thinking over {row.over}" if row.over else "thinking"), 0
         case ModelCallRetried(fault=fault, seconds=seconds):
@@ -136,8 +151,9 @@ def _follow(row: Row, what: object) -> None:
         case TextStreamed(text=text):
             row.words += text.count(" ")
             row.doing = f"writing, {counted(row.words, 'word')}" if row.words else "writing"
-        case ModelCallFinished(usage=usage):
+        case ModelCallFinished(usage=usage, usd=usd):
             row.calls, row.usage, row.doing = row.calls + 1, row.usage + usage, ""
+            row.usd += usd or 0.0
         case Reminded(why=why):
             row.over = f"a reminder: {why}"
         case ToolStarted() | ToolFinished():
@@ -147,6 +163,8 @@ def _follow(row: Row, what: object) -> None:
 
 
 def _follow_tool(row: Row, what: ToolStarted | ToolFinished) -> None:
+    if isinstance(what, ToolFinished) and row.label is not None:
+        row.label &= what.label
     match what:
         case ToolStarted(tool=tool) if tool.startswith(_DELEGATES):
             row.waiting_for += 1
@@ -171,6 +189,19 @@ def _using(tool: str, subject: str) -> tuple[str, str]:
 def retried(fault: str, seconds: float) -> str:
     """`server overloaded, asks again in 3 s`."""
     return f"server {fault.replace('_', ' ')}, asks again in {seconds:.0f} s"
+
+
+def worth(label: Label) -> str:
+    """`user`, `untrusted`; `untrusted, private`."""
+    secret = label.confidentiality > Confidentiality.CONVERSATION
+    return label.integrity.name.lower() + (
+        f", {label.confidentiality.name.lower()}" if secret else ""
+    )
+
+
+def dollars(amount: float) -> str:
+    """An amount of money, with more digits where it is small."""
+    return f"${amount:.4f}" if amount < 1 else f"${amount:,.2f}"
 
 
 def counted(number: int, noun: str) -> str:

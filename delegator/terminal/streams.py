@@ -96,8 +96,12 @@ def problem(text: str, hint: str = "", *more: str) -> None:
 
 def is_styled(stream: TextIO) -> bool:
     """Whether escape sequences are welcome: a terminal that knows them, and no wish against them."""
-    dumb = os.environ.get("TERM", "") in ("", "dumb")
-    return stream.isatty() and not dumb and not os.environ.get("NO_COLOR")
+    return stream.isatty() and not is_dumb() and not os.environ.get("NO_COLOR")
+
+
+def is_dumb() -> bool:
+    """Whether the terminal knows no escape sequences, or is not known."""
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")
 
 
 def size(stream: TextIO) -> tuple[int, int]:

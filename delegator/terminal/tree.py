@@ -104,9 +104,10 @@ def _fitted(head: Text, note: str, figures: list[str], width: int) -> Text:
     """Head, note and figures in one line. What does not fit: first some figures go, then the end of the note."""
     note, gap = one_line(note, 200), "  " if head.plain else ""
     room = width - cell_len(head.plain) - len(gap)
-    while note and len(figures) > 1 and cell_len(_joined(note, figures)) > room:
+    while len(figures) > 1 and cell_len(_joined(note, figures)) > room:
         figures = figures[1:]
-    note = _shortened(note, room - len(_joined("", figures)) - len(" · "))
+    if note:
+        note = _shortened(note, room - len(_joined("", figures)) - len(" · "))
     line = Text.assemble(head, gap, note, " · " if note else "", (_joined("", figures), "dim"))
     return _clipped(line, width)
 
@@ -134,13 +135,13 @@ class Painter:
 
     def draw(self, lines: list[Text], width: int) -> None:
         """Put `lines` where the last ones were."""
-        text = _ansi(lines, width).replace("\n", "\x1b[K\n")
+        text = ansi(lines, width).replace("\n", "\x1b[K\n")
         self._write(self._up(width) + text + "\x1b[J")
         self._drawn = [cell_len(line.plain) for line in lines]
 
     def above(self, line: Text, width: int) -> None:
         """Print a line that stays, and make room for the next drawing below it."""
-        self._write(self._up(width) + "\x1b[J" + _ansi([line], width))
+        self._write(self._up(width) + "\x1b[J" + ansi([line], width))
         self._drawn = []
 
     def forget(self) -> None:
@@ -157,7 +158,8 @@ class Painter:
         self._stream.flush()
 
 
-def _ansi(lines: list[Text], width: int) -> str:
+def ansi(lines: list[Text], width: int) -> str:
+    """Lines as they go to a terminal of so many columns."""
     console = Console(
         file=io.StringIO(), width=width, height=100, force_terminal=True, color_system="standard",
         legacy_windows=False, highlight=False, markup=False, emoji=False,

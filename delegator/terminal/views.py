@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol, Self
@@ -69,13 +70,14 @@ class QuietView:
 class LineView(QuietView):
     """One plain line for what matters, for logs and pipes."""
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, say: Callable[[str], None] = streams.say) -> None:
         self._verbose = verbose
+        self._say = say
 
     def __exit__(self, *_: object) -> None:
         """Set the lines apart from the answer, where both are seen together."""
         if sys.stderr.isatty():
-            streams.say("")
+            self._say("")
 
     def __call__(self, event: Event) -> None:
         """Print the line of an event, if it has one."""
@@ -83,7 +85,7 @@ class LineView(QuietView):
         if line:
             width = streams.size(sys.stderr)[0] if sys.stderr.isatty() else LONGEST_LINE
             head = f"{event.at:7.2f}s  "
-            streams.say(head + one_line(line, width - len(head)))
+            self._say(head + one_line(line, width - len(head)))
 
 
 def _line(event: Event) -> str:
