@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from delegator.budget import NANO, Budget, Price, Reservation, Usage, Worst
 from delegator.calls import Surroundings
-from delegator.entries import PastCall
+from delegator.entries import Paid, PastCall
 from delegator.errors import Fault, ModelError
 from delegator.events import ModelCallFinished, ModelCallRetried, ModelCallStarted, TextStreamed
 from delegator.messages import Message, ToolUse
@@ -130,16 +130,19 @@ class Asking:
 
     def _counted(self, reply: Reply, n: int, seconds: float) -> Reply:
         self._size.answered(reply.usage, len(self.messages))
-        price = self.role.price
         finished = ModelCallFinished(
             n=n,
             stop=reply.name,
             usage=reply.usage,
             seconds=seconds,
-            usd=price.cost(reply.usage) / NANO if price else None,
+            usd=self._usd(reply.usage),
         )
         self.around.emit(self.role.id, finished)
         return reply
+
+    def _usd(self, usage: Usage) -> float | None:
+        price = self.role.price
+        return price.cost(usage) / NANO if price else None
 
     async def _recorded(
         self,
@@ -160,7 +163,9 @@ class Asking:
             raise
         finally:
             seconds = time.monotonic() - started
-            recording.close(opened, reservation.used, seconds, reply, fault)
+            used = reservation.used
+            paid = Paid(usage=used, usd=self._usd(used), seconds=seconds)
+            recording.close(opened, paid, reply, fault)
         return reply
 
     async def _stream(

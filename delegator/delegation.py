@@ -296,6 +296,9 @@ class Delegations:
         """What a subagent comes to, or what is left of it if a person cancels it: for good, so that goes on record."""
         recording = self.staff.around.recording
         if (past := recording.tool(id + _CANCELLED)) is not None and past.output is not None:
+            for call in recording.unasked(id):
+                price = self.staff.around.price(call.model)
+                subagent.loop.role.budget.charge(call.usage, price)
             return _cancelled(past.output)
         scope = asyncio.timeout(None)
         try:

@@ -14,6 +14,24 @@ from delegator.trust import Label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """What a model call took."""
+
+    usage: Usage
+    usd: float | None
+    """`None` where nobody knows its model's price."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the journal."""
+        return {
+            "usage": self.usage.to_json(),
+            "usd": self.usd,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PastCall:
     """A model call on record."""
 

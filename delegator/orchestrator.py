@@ -288,7 +288,8 @@ class Run:
         for call in self._recording.paid:
             price = self._staff.around.price(call.model)
             self._budget.charge(call.usage, price, below=self._setup.session)
-        self._recording.settled = self._budget
+        if not self._recording.replays:
+            self._recording.settled = self._budget
 
     def _loop(self) -> Loop:
         agent, history, rung = self._setup.leads, self._history, self._setup.rung

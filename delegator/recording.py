@@ -17,7 +17,7 @@ from typing import Any
 
 from delegator.budget import Budget, Usage
 from delegator.digests import Digests
-from delegator.entries import PastCall, attempt_of, attempt_to_json, reply_to_json
+from delegator.entries import Paid, PastCall, attempt_of, attempt_to_json, reply_to_json
 from delegator.errors import DelegatorError, Fault, ModelError
 from delegator.events import (
     AgentStarted,
@@ -160,6 +160,11 @@ class Recording:
             for calls in self._calls.values():
                 yield from calls
 
+    def unasked(self, agent: str) -> Sequence[PastCall]:
+        """For a replay: the calls of a loop that is not gone through again."""
+        calls = (call for made in self._calls.values() for call in made)
+        return [c for c in calls if self.replays and c.key.startswith(f"{agent}/")]
+
     @property
     def free(self) -> bool:
         """Whether no call on record used any tokens."""
@@ -210,7 +215,7 @@ class Recording:
     def lost(self, key: str) -> list[PastCall]:
         """Earlier attempts at a call that have to be paid for and brought nothing."""
         kept = self._recorded(key)
-        return [call for call in self._calls.get(key, ()) if call is not kept and not self.replays]
+        return [call for call in self._calls.get(key, ()) if call is not kept]
 
     def goes_on(self, agent: str, key: str) -> None:
         """Let a loop make a call whose end is not on record.
@@ -251,12 +256,7 @@ class Recording:
         return call
 
     def close(
-        self,
-        call: Opened | None,
-        usage: Usage,
-        seconds: float,
-        reply: Reply | None,
-        fault: Fault | None,
+        self, call: Opened | None, paid: Paid, reply: Reply | None, fault: Fault | None
     ) -> None:
         """Put on record how a call went."""
         if call is None or self.journal is None:
@@ -267,8 +267,7 @@ class Recording:
             call,
             state=state,
             at=self._at,
-            usage=usage.to_json(),
-            seconds=round(seconds, 4),
+            paid=paid.to_json(),
             reply=reply_to_json(reply) if reply else None,
             fault=fault.value if fault else "",
         )

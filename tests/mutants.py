@@ -623,8 +623,8 @@ MUTANTS = (
     Mutant(
         "B1 what is given back wakes who waits",
         "budget.py",
-        "        self._root.wake()\n",
-        "        pass\n",
+        "reservation.used.total > 0\n        self._root.wake()\n",
+        "reservation.used.total > 0\n",
         "test_budget.py",
     ),
     Mutant(
@@ -714,8 +714,8 @@ MUTANTS = (
     Mutant(
         "W2 calls that brought nothing count",
         "recording.py",
-        "if call is not kept and not self.replays",
-        "if False",
+        "for call in self._calls.get(key, ()) if call is not kept",
+        "for call in ()",
         "test_resume.py",
     ),
     Mutant(
@@ -763,7 +763,7 @@ MUTANTS = (
     Mutant(
         "W2 who was stopped by a limit goes on",
         "recording.py",
-        "(outcome is not Outcome.BUDGET or self._went_on(event))",
+        "outcome is not Outcome.BUDGET or self._went_on(event)",
         "True",
         "test_resume.py",
     ),

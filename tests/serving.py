@@ -58,7 +58,7 @@ def serving(script: Script) -> Iterator[Served]:
     finally:
         made[0]._loop.call_soon_threadsafe(over.set)
         thread.join(MANY_SECONDS)
-    assert made[0].api.script_errors == []
+    assert made[0].api.script_errors == [], made[0].api.script_errors
 
 
 def playing(

@@ -137,7 +137,7 @@ def test_who_was_cancelled_stays_so_when_the_run_is_gone_through_again(
 ) -> None:
     with Past(data_home()) as past:
         again = Recording.of_past(past, recorded.run_id, None)
-    answer, happened, _ = play(docs, Recorded(""), cancel=(), recording=again)
+    answer, happened, _ = play(docs, Recorded("", again.said), cancel=(), recording=again)
     assert ends(happened)["D2"] is Outcome.CANCELLED
     before, after = (json.loads(json.dumps(one.to_json())) for one in (recorded, answer))
     assert differences(before, after) == []

@@ -105,7 +105,7 @@ def test_everything_told_before_the_block_ends_is_in_the_file_in_the_order_told(
         for seq in range(1, 2_001):
             tell(journal, "r", seq, n=seq)
         journal.opened("r", CALL, at=7.0)
-        journal.closed("r", CALL, at=8.0, state="failed", usage={}, seconds=1.0, fault="server")
+        journal.closed("r", CALL, at=8.0, state="failed", paid={"usage": {}}, fault="server")
     with Past(tmp_path) as past:
         assert [json.loads(e["data"])["n"] for e in past.events("r")] == list(range(1, 2_001))
         assert [(c["state"], c["seq"], c["at"], c["ended"]) for c in past.calls("r")] == [

@@ -178,7 +178,7 @@ TEN = [
         (delegate(QUESTION), say("BM25 ranks [11].")),
         (delegate("a"), delegate("b"), say("BM25 ranks [11] and [21].")),
         (delegate(QUESTION), have_reviewed("D1"), delegate("more"), say("So it is [11].")),
-        (say("Nothing to look up."),),
+        (delegate(QUESTION, "b"), have_reviewed("D1", "D2"), say("It is [11], [21].")),
     )
 ]
 

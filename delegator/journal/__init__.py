@@ -5,7 +5,7 @@ model's request is stored.
 """
 
 from delegator.journal.file import FILE, JournalError, forget
-from delegator.journal.past import Past
+from delegator.journal.past import Past, Row
 from delegator.journal.writer import Journal, Opened
 
-__all__ = ["FILE", "Journal", "JournalError", "Opened", "Past", "forget"]
+__all__ = ["FILE", "Journal", "JournalError", "Opened", "Past", "Row", "forget"]

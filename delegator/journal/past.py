@@ -155,7 +155,7 @@ class Past:
     def calls(self, run: str) -> list[Row]:
         """The model calls of a run, in the order in which they were opened, each with how it went.
 
-        `seq` and `at` are those of the opening; `usage`, `reply`, `fault`, `ended` those of the end, or `None`.
+        `seq` and `at` are those of the opening; `usage`, `usd`, `seconds`, `reply`, `fault` and `ended` are known of the end only.
         """
         made: dict[tuple[str, int], dict[str, Any]] = {}
         for row in self._entries(run, CALL, REPLY):
@@ -227,21 +227,22 @@ def _event(row: Row) -> Row | None:
     kind, data = row["kind"], row["data"]
     if kind == REPLY:
         said = json.loads(data)
-        kind, data = "model_call_finished", json.dumps(_finished(said))
         if said["state"] != "answered":
             return None
+        kind, data = "model_call_finished", json.dumps(_finished(said))
     elif kind in _NO_EVENTS:
         return None
     return {"seq": row["n"], "at": row["at"], "agent": row["agent"], "kind": kind, "data": data}
 
 
 def _finished(said: Mapping[str, Any]) -> dict[str, Any]:
-    reply = said["reply"] or {}
+    reply = said["reply"]
     return {
         "n": int(said["key"].rpartition("/")[2]),
-        "stop": reply.get("named") or reply.get("stop"),
+        "stop": reply["named"] or reply["stop"],
         "usage": said["usage"],
         "seconds": said["seconds"],
+        "usd": said["usd"],
     }
 
 

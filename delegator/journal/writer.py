@@ -225,18 +225,16 @@ class Journal:
         *,
         at: float,
         state: str,
-        usage: Mapping[str, int],
-        seconds: float,
+        paid: Mapping[str, Any],
         reply: Mapping[str, Any] | None = None,
         fault: str = "",
     ) -> None:
-        """A model call was `answered`, or it `failed`, or was `broken` off by us."""
+        """A model call was `answered`, or it `failed`, or was `broken` off by us. `paid` holds its `usage`, `usd` and `seconds`."""
         said = {
             "key": call.key,
             "attempt": call.attempt,
             "state": state,
-            "usage": usage,
-            "seconds": seconds,
+            **paid,
             "reply": reply,
             "fault": fault,
         }

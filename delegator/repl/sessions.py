@@ -9,11 +9,11 @@ from typing import Any
 from delegator.answer import Answer
 from delegator.budget import Budget, Usage
 from delegator.citations import Citation
+from delegator.entries import PastCall
 from delegator.errors import ConfigError
 from delegator.journal import Past, Row
 from delegator.orchestrator import Setup, Turn, turns_of
 from delegator.outcome import Outcome
-from delegator.recording import PastCall
 from delegator.repl.commands import Task
 from delegator.trust import Label, Level
 
