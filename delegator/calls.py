@@ -24,6 +24,8 @@ from delegator.sanitize import one_line
 from delegator.tools import Attempt, Call, Tool, ToolOutput, attempt, capped
 from delegator.trust import OPERATOR, Label, untrusted
 
+_SORTED = json.JSONEncoder(sort_keys=True).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -95,7 +97,7 @@ class Calls:
 
     def _key(self, use: ToolUse) -> str:
         """A call's place in the run, by what is asked: a server that is asked again gives other ids."""
-        said = json.dumps([use.name, use.input], sort_keys=True).encode(errors="replace")
+        said = _SORTED([use.name, use.input]).encode(errors="replace")
         what = f"{self.agent}/{self.turn}/{hashlib.sha256(said).hexdigest()[:16]}"
         self._keys[what] += 1
         return what if self._keys[what] == 1 else f"{what}-{self._keys[what]}"
@@ -173,7 +175,7 @@ class Calls:
 
     def _repeats(self, use: ToolUse) -> bool:
         """Whether this very call failed before; remembers it."""
-        known = f"{use.name} {json.dumps(use.input, sort_keys=True)}"
+        known = f"{use.name} {_SORTED(use.input)}"
         repeated = known in self._refused
         self._refused.add(known)
         return repeated

@@ -60,16 +60,16 @@ def _pieces(message: Message) -> Iterator[bytes]:
     for block in message.content:
         text, rest = _parts(block)
         long = text.encode(errors="surrogatepass")
-        yield f"{len(long)} {_ENCODE(rest)}\0".encode(errors="surrogatepass")
+        yield f"{len(long)} {rest}\0".encode(errors="surrogatepass")
         yield long
 
 
-def _parts(block: Block) -> tuple[str, object]:
-    """A block's text, and the rest of it."""
+def _parts(block: Block) -> tuple[str, str]:
+    """A block's text, and the rest of it: a word, a pair or an object."""
     match block:
         case Text():
             return block.text, "text"
         case ToolResult():
-            return block.text, [block.tool_use_id, block.is_error]
+            return block.text, repr((block.tool_use_id, block.is_error))
         case _:
-            return "", block_to_wire(block)
+            return "", _ENCODE(block_to_wire(block))
