@@ -10,6 +10,8 @@ from delegator.sanitize import for_terminal, one_line
 
 _UNFINISHED = "unfinished"
 _KIND = "delegator run"
+_LEAST_QUESTION = 30
+"""Characters of a question that tell one run from another."""
 
 
 def runs_json(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -18,14 +20,18 @@ def runs_json(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def runs_text(runs: Sequence[Mapping[str, Any]], width: int) -> str:
-    """Runs, one a line, the newest first."""
+    """Runs, one a line, the newest first; where that is too narrow, the question has a line of its own."""
     if not runs:
         return "No run is on record yet."
     lines = []
     for row in runs:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))
         head = f"{row['id']}  {when}  {_outcome(row):<15}"
-        lines.append(f"{head}  {one_line(row['question'], max(width - len(head) - 2, 20))}")
+        room = width - len(head) - 2
+        if room >= _LEAST_QUESTION:
+            lines.append(f"{head}  {one_line(row['question'], room)}")
+        else:
+            lines += [head.rstrip(), f"  {one_line(row['question'], width - 2)}"]
     return "\n".join(lines)
 
 

@@ -573,6 +573,20 @@ def tools(home: Path) -> list[tuple[str, Any]]:
         return list(past.tools(RUN))
 
 
+class Arriving:
+    """A model whose replies go on arriving for a while after their first tool call."""
+
+    def __init__(self, model: Script) -> None:
+        self.id, self._model = model.id, model
+
+    async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
+        async for event in self._model.stream(request):
+            yield event
+            if isinstance(event, ToolUseReady):
+                for _ in range(100):
+                    await asyncio.sleep(0)
+
+
 @requirement("W2")
 def test_a_tool_with_effects_starts_when_the_whole_reply_is_on_record(
     docs: Path, tmp_path: Path
@@ -585,10 +599,9 @@ def test_a_tool_with_effects_starts_when_the_whole_reply_is_on_record(
         states.append([c["state"] for c in made_calls(tmp_path)])
         return text
 
+    script = clerk(call("mail", text="hello"))
     clerks = Agent(name="clerk", description="d", prompt="p", tools=("search", mail))
-    world = World(
-        docs=docs, home=tmp_path, agents=(clerks,), model=clerk(call("mail", text="hello"))
-    )
+    world = World(docs=docs, home=tmp_path, agents=(clerks,), model=lambda: Arriving(script()))
     world.goes_on()
     assert states == [["answered", "answered"]]
 

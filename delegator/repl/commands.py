@@ -89,7 +89,7 @@ def obeyed(chat: Chat, name: str, given: str) -> str:
         return f"There is no command {one_line(name, 40)}; /help lists them."
     if command.takes and not command.takes.startswith("[") and not given:
         raise ConfigError(f"{name} needs {command.takes}", hint=f"It {command.does}.")
-    return command.run(chat, given)
+    return streams.folded(command.run(chat, given), _width())
 
 
 def _help(_chat: Chat, _given: str) -> str:

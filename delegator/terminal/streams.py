@@ -86,6 +86,18 @@ def notice(text: str, head: str = "") -> None:
     say(textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent))
 
 
+def folded(text: str, width: int) -> str:
+    """Text whose lines are at most so wide: longer ones go on below, as far in as they began."""
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    if len(line) <= width or len(indent) >= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent=indent)
+
+
 def problem(text: str, hint: str = "", *more: str) -> None:
     """An error: what is wrong, what to do, and on request more."""
     notice(text, _NAME)
