@@ -115,6 +115,8 @@ class Recording:
     """The budget in which all that was paid before is counted already."""
     named_at_random: bool | None = None
     """Whether findings had random names when it was recorded; what was said then names them so."""
+    trace: str = ""
+    """Where the run stands in the trace in which it began, if it has one."""
     _calls: dict[str, list[PastCall]] = field(default_factory=dict)
     _tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
@@ -146,7 +148,9 @@ class Recording:
         )
         for call in map(PastCall.of, past.calls(row["id"])):
             made._calls.setdefault(call.key, []).append(call)
-        made.named_at_random = LADDER[Level(json.loads(row["settings"])["level"])].one_source_each
+        settings = json.loads(row["settings"])
+        made.named_at_random = LADDER[Level(settings["level"])].one_source_each
+        made.trace = str(settings.get("trace", ""))  # a file of somebody's may say anything
         made._tools = {tool["key"]: json.loads(tool["text"]) for tool in past.tools(row["id"])}
         made._places = {place["path"]: place["id"] for place in past.places(row["id"])}
         events = past.events(row["id"])

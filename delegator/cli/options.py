@@ -50,6 +50,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     AGENTS,
     HOME,
     click.option("--no-journal", is_flag=True, help="Put nothing on record: it cannot be resumed."),
+    click.option("--otel", is_flag=True, help="Send spans and metrics where OTEL_* says (extra otel)."),
     click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else."),
     click.option("--verbose", "-v", is_flag=True, help="Print every step; tracebacks on errors."),
 )  # fmt: skip
@@ -70,6 +71,10 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_NOT_REMEMBERED = frozenset({"home", "quiet", "verbose", "no_journal", "otel", "trace"})
+"""Settings that say nothing of how a run goes on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """Settings, and what only the terminal needs to know."""
@@ -79,6 +84,8 @@ class Chosen:
     verbose: bool
     journal: bool
     """Whether runs are put on record."""
+    otel: bool = False
+    """Whether telemetry is sent."""
 
 
 def settings(options: dict[str, Any], remembered: Mapping[str, Any] | None = None) -> Chosen:
@@ -128,6 +135,7 @@ def settings(options: dict[str, Any], remembered: Mapping[str, Any] | None = Non
         quiet=given.get("quiet", False),
         verbose=given.get("verbose", False),
         journal=not given.get("no_journal", False),
+        otel=given.get("otel", False),
     )
 
 
@@ -140,7 +148,7 @@ def _remembered(given: Mapping[str, Any], *, offline: bool) -> dict[str, Any]:
     def whole(path: str) -> str:
         return str(Path(path).expanduser().absolute())
 
-    kept = {k: v for k, v in given.items() if k not in ("home", "quiet", "verbose", "no_journal")}
+    kept = {k: v for k, v in given.items() if k not in _NOT_REMEMBERED}
     for name in ("docs", "private"):
         kept[name] = [whole(path) for path in kept.get(name, ())]
     if kept.get("agents"):
