@@ -872,6 +872,62 @@ MUTANTS = (
         "partial(work)",
         "test_telemetry.py",
     ),
+    Mutant(
+        "lab:agentdojo a failed request is no result",
+        "lab/agentdojo/element.py",
+        "        _require_measured(answer)\n",
+        "",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo errors count in no share",
+        "lab/agentdojo/results.py",
+        "measured = [r for r in results if not r.error]",
+        "measured = list(results)",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo what failed is played again",
+        "lab/agentdojo/results.py",
+        "if (r := self._known.get(c)) is None or r.error]",
+        "if self._known.get(c) is None]",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo an empty answer is an answer",
+        "lab/agentdojo/element.py",
+        "answer.text.strip() or NO_WORDS",
+        "answer.text.strip() or None",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo what tools return is untrusted",
+        "lab/agentdojo/effects.py",
+        "return OPERATOR if self.trusted else",
+        "return OPERATOR if not self.trusted else",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo sending money is consequential",
+        "lab/agentdojo/effects.py",
+        "SENDS = Kind(Effects(writes=True, sends=True), private=True)",
+        "SENDS = Kind(Effects(), private=True)",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo a tool that nobody named may do anything",
+        "lab/agentdojo/effects.py",
+        "_KINDS.get(tool, UNKNOWN)",
+        "_KINDS.get(tool, PUBLIC)",
+        "test_agentdojo.py",
+    ),
+    Mutant(
+        "lab:agentdojo a server that fails is given up",
+        "cli/agentdojo.py",
+        "if failed == MOST_FAILURES:",
+        "if False:",
+        "test_agentdojo.py",
+    ),
 )
 
 

@@ -34,24 +34,32 @@ PRIVATE = click.option(
 )
 _COUNT = click.IntRange(min=1)
 _AMOUNT = click.FloatRange(min=0, min_open=True)
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    DOCS,
-    click.option("--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."),
-    click.option("--base-url", metavar="URL", help="Server that speaks the Messages API."),
-    click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
-    TRUST,
-    PRIVATE,
+MODEL = click.option(
+    "--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."
+)
+BASE_URL = click.option("--base-url", metavar="URL", help="Server that speaks the Messages API.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else.")
+_PER_RUN = (
     click.option("--max-usd", type=_AMOUNT, metavar="X", help="US dollars for the run."),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Tokens for the whole run."),
     click.option("--max-seconds", type=_AMOUNT, metavar="S", help="Wall time for the run."),
     click.option("--max-calls", type=_COUNT, metavar="N", help="Model calls for the run."),
+)
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    DOCS,
+    MODEL,
+    BASE_URL,
+    click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
+    TRUST,
+    PRIVATE,
+    *_PER_RUN,
     click.option("--max-delegations", type=_COUNT, metavar="N", help="Subagents for the run."),
     click.option("--max-parallel", type=_COUNT, metavar="N", help="Subagents at the same time."),
     AGENTS,
     HOME,
     click.option("--no-journal", is_flag=True, help="Put nothing on record: it cannot be resumed."),
     click.option("--otel", is_flag=True, help="Send spans and metrics where OTEL_* says (extra otel)."),
-    click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else."),
+    QUIET,
     click.option("--verbose", "-v", is_flag=True, help="Print every step; tracebacks on errors."),
 )  # fmt: skip
 
@@ -73,6 +81,13 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _NOT_REMEMBERED = frozenset({"home", "quiet", "verbose", "no_journal", "otel", "trace"})
 """Settings that say nothing of how a run goes on."""
+
+
+def each_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options about the model and the ceilings of each run."""
+    for option in reversed((MODEL, BASE_URL, TRUST, *_PER_RUN, QUIET)):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
