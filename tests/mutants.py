@@ -896,8 +896,8 @@ MUTANTS = (
     Mutant(
         "lab:agentdojo an empty answer is an answer",
         "lab/agentdojo/element.py",
-        "answer.text.strip() or NO_WORDS",
-        "answer.text.strip() or None",
+        "words = [text_content_block_from_string(answer.text)]",
+        "words = [text_content_block_from_string(answer.text)] if answer.text else None",
         "test_agentdojo.py",
     ),
     Mutant(

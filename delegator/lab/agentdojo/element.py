@@ -33,8 +33,6 @@ from delegator.outcome import Outcome
 from delegator.prices import price_of
 from delegator.trust import Level
 
-NO_WORDS = "(no answer)"
-"""What stands for an empty answer: AgentDojo would run the task again in the environment as it was left, up to three times."""
 _CLAUDE = "claude-3-7-sonnet-20250219"
 _LOCAL = "local"
 
@@ -93,8 +91,9 @@ class Delegator(BasePipelineElement):  # type: ignore[misc]  # AgentDojo has no 
         self.answers.append(answer)
         _require_measured(answer)
         asked = ChatUserMessage(role="user", content=[text_content_block_from_string(query)])
-        words = text_content_block_from_string(answer.text.strip() or NO_WORDS)
-        said = ChatAssistantMessage(role="assistant", content=[words], tool_calls=None)
+        # never without content, be it empty: AgentDojo would run the task again in the environment as it was left
+        words = [text_content_block_from_string(answer.text)]
+        said = ChatAssistantMessage(role="assistant", content=words, tool_calls=None)
         return query, runtime, env, [*messages, asked, *bench.messages, said], extra_args or {}
 
     async def _answer(self, task: str, bench: Bench) -> Answer:
