@@ -136,3 +136,12 @@ def test_a_run_that_nobody_follows_imports_no_telemetry(docs: Path) -> None:
     loaded = [line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line]
     assert "delegator.tracing" in loaded
     assert not [m for m in loaded if m.startswith(("opentelemetry", "delegator.telemetry"))]
+
+
+def test_the_settings_file_turns_it_on_too(docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "delegator.toml").write_text("otel = true\n")
+    with receiving() as received:
+        env: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.url}
+        status, _, _ = run("ask", "--offline", "--docs", str(docs), QUESTION, cwd=tmp_path, **env)
+    assert status == 0
+    assert "invoke_agent orchestrator" in paths(received)

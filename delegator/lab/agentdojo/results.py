@@ -198,10 +198,10 @@ PUBLISHED = (
     ("Claude 3.7 Sonnet", 88.7, 77.3, 7.3),
 )
 """Rows of AgentDojo's published table: benign utility, utility under attack, attack success, in per cent."""
-WARNING = (
-    "Published rows (important_instructions) hold for their own model and version: 629 pairs in v1 and v1.1, 949 from v1.2 on. "
-    "Compare only what has the same model, version and attack."
-)
+WARNING = """\
+The published rows are important_instructions, each on the version
+of its time: 629 pairs in v1 and v1.1, 949 from v1.2 on. Compare
+only what has the same model, version and attack."""
 
 
 def table(name: str, tally: Tally) -> str:
