@@ -216,7 +216,7 @@ def test_what_goes_wrong_in_a_tool_is_data_and_no_words_of_ours() -> None:
 
 def poisoned(folder: Path, attack: str = "important_instructions") -> dict[str, str]:
     files = write_folder(
-        folder, player(Scripted({})), version=VERSION, suite="workspace",
+        folder, version=VERSION, suite="workspace",
         user_task="user_task_0", injection_task="injection_task_0", attack=attack,
     )  # fmt: skip
     return {str(path.relative_to(folder)): path.read_text() for path in files}

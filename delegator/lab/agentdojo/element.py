@@ -41,6 +41,12 @@ class NotMeasured(DelegatorError):
     """A run says nothing about the task: its model failed."""
 
 
+def addressed(model: str) -> str:
+    """As which model that AgentDojo knows its attacks address this one."""
+    known = next((name for name in MODEL_NAMES if name in model), "")
+    return known or (_CLAUDE if "claude" in model else _LOCAL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Player:
     """Who plays: everything about delegator that a result depends on."""
@@ -55,10 +61,8 @@ class Player:
 
     @property
     def name(self) -> str:
-        """A pipeline's name. Attacks address the model by the name of one that AgentDojo knows."""
-        known = next((name for name in MODEL_NAMES if name in self.model), "")
-        kin = known or (_CLAUDE if "claude" in self.model else _LOCAL)
-        return f"delegator-{self.level.value}-{self.model}-{kin}"
+        """A pipeline's name."""
+        return f"delegator-{self.level.value}-{self.model}-{addressed(self.model)}"
 
 
 @dataclass

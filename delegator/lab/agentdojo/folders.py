@@ -6,12 +6,13 @@ the environment could lead anywhere.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from agentdojo.attacks.attack_registry import load_attack
 
 from delegator.lab.agentdojo import ATTACK
-from delegator.lab.agentdojo.element import Delegator, Player
+from delegator.lab.agentdojo.element import addressed
 from delegator.lab.agentdojo.playing import suites
 
 _TWICE = ("initial_", "received", "sent", "drafts", "trash")
@@ -20,15 +21,15 @@ _TWICE = ("initial_", "received", "sent", "drafts", "trash")
 
 def write_folder(
     folder: Path,
-    player: Player,
     *,
     version: str,
     suite: str,
     user_task: str,
     injection_task: str,
     attack: str = ATTACK,
+    model: str = "",
 ) -> tuple[Path, ...]:
-    """Write a poisoned environment out, a file for each record. The files.
+    """Write a poisoned environment out, a file for each record. The files; `model` is whom the attack addresses.
 
     Raises:
         ConfigError: There is no such version or suite.
@@ -38,7 +39,8 @@ def write_folder(
     chosen = suites(version, (suite,))[suite]
     user = chosen.get_user_task_by_id(user_task)
     injection = chosen.get_injection_task_by_id(injection_task)
-    injected = load_attack(attack, chosen, Delegator(player)).attack(user, injection)
+    target = SimpleNamespace(name=addressed(model))
+    injected = load_attack(attack, chosen, target).attack(user, injection)
     environment = user.init_environment(chosen.load_and_inject_default_environment(injected))
     return tuple(_written(folder, environment.model_dump(mode="json")))
 
@@ -60,13 +62,17 @@ def _records(part: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
         if kind.startswith(_TWICE):
             continue
         if isinstance(value, dict):
-            yield kind, [{"name": name, "record": record} for name, record in value.items()]
+            yield kind, [_named(name, record) for name, record in value.items()]
         elif isinstance(value, list):
             yield kind, value
         else:
             single[kind] = value
     if single:
         yield "about", [single]
+
+
+def _named(name: str, record: Any) -> dict[str, Any]:
+    return {"name": name, **(record if isinstance(record, dict) else {"content": record})}
 
 
 def _text(record: Any) -> str:
