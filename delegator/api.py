@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from delegator.budget import NO_LIMITS, RUN_LIMITS, Budget, Limits
 from delegator.calls import Surroundings
 from delegator.envelope import Fence
 from delegator.errors import RUN, SESSION, ConfigError
-from delegator.events import Emitter, Event
+from delegator.events import DelegationFinished, DelegationStarted, Emitter, Event
 from delegator.handoff import Brief
 from delegator.home import data_home
 from delegator.journal import Journal
@@ -34,11 +34,13 @@ from delegator.knowledge import Index
 from delegator.model import Guard, Model
 from delegator.models import CREDENTIALS
 from delegator.orchestrator import MAX_QUESTION_CHARACTERS, Run, Setup, Turn
+from delegator.outcome import Outcome
 from delegator.policy import Approver, nobody
 from delegator.prices import Price, price_of
 from delegator.recording import Recording
 from delegator.sanitize import clean
-from delegator.subagent import Result, Staff, system_of
+from delegator.subagent import Result, Staff, Subagent, system_of
+from delegator.tracing import Tracing
 from delegator.trust import USER, Level
 
 ARTICLES = Path(__file__).with_name("articles")
@@ -306,7 +308,9 @@ def _run(work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
     except RuntimeError:
         return asyncio.run(work())
     with ThreadPoolExecutor(max_workers=1) as pool:
-        context = copy_context()  # which cell of a notebook shows what happens
+        context = (
+            copy_context()
+        )  # which span is current, and which cell of a notebook shows what happens
         return pool.submit(context.run, lambda: asyncio.run(work())).result()
 
 
@@ -324,7 +328,7 @@ async def run_agent(
     approve: Approver = nobody,
     on_event: Callable[[Event], None] | None = None,
 ) -> Result:
-    """Run one subagent by itself: no orchestrator, the same loop, contract, quote check and receipt.
+    """Run one subagent by itself: no orchestrator, the same loop, contract, quote check, receipt and events.
 
     Raises:
         ConfigError: The task or the settings do not work.
@@ -351,10 +355,48 @@ async def run_agent(
             ),
             counts=not getattr(setup.model, "free", False),
             price_of=setup.price_of,
-            emit=Emitter("direct", on_event or (lambda _event: None)),
+            emit=Emitter("direct", lambda event: _tell(event, setup.tracing, on_event)),
             approve=approve,
+            tracing=setup.tracing,
         )
         staff = Staff(agents=(agent,), library=setup.library, around=around)
         brief = Brief(task=checked_question(task), label=USER)
         budget = Budget(owner=RUN, limits=limits.over(RUN_LIMITS))
-        return await staff.subagent(agent, brief, id="D1", budget=budget).run()
+        return await _watched(staff.subagent(agent, brief, id="D1", budget=budget), brief)
+
+
+def _tell(event: Event, tracing: Tracing, on_event: Callable[[Event], None] | None) -> None:
+    tracing.heard(event)
+    if on_event is not None:
+        on_event(event)
+
+
+async def _watched(subagent: Subagent, brief: Brief) -> Result:
+    """Run a subagent that nobody delegated to, and tell of it as of a delegation."""
+    loop = subagent.loop
+    id, name, emit = loop.role.id, loop.role.name, loop.around.emit
+
+    def finished(result: Result) -> DelegationFinished:
+        return DelegationFinished(
+            id=id,
+            outcome=result.outcome,
+            receipt=result.receipt,
+            verdict="",
+            label=result.label,
+            problem=result.problem,
+        )
+
+    started = DelegationStarted(
+        id=id, name=name, task=brief.task, about="", source="", label=loop.label
+    )
+    emit(id, started)
+    try:
+        result = await subagent.run()
+    except asyncio.CancelledError:
+        emit(id, finished(replace(subagent.crashed(), outcome=Outcome.CANCELLED, problem="")))
+        raise
+    except Exception:
+        emit(id, finished(subagent.crashed()))
+        raise
+    emit(id, finished(result))
+    return result

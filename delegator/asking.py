@@ -15,6 +15,7 @@ from delegator.model import Begun, CountsTokens, Reply, Request, Retrying, TextD
 from delegator.outcome import Watch
 from delegator.sizing import PromptSize
 from delegator.tools import Tool
+from delegator.tracing import ModelCall
 from delegator.trimming import trimmed
 
 DEFAULT_REPLY_TOKENS = 4_000
@@ -177,11 +178,17 @@ class Asking:
             ModelError: There is none.
         """
         emit, clock = self.around.emit, asyncio.get_running_loop().time
+        call = ModelCall(
+            model=self.around.model,
+            request=request,
+            reservation=reservation,
+            price=self.role.price,
+        )
         begun: Begun | None = None
         reply: Reply | None = None
         self._waits, self._heard = Fault.SILENT, clock()
         try:
-            async for event in self.around.model.stream(request):
+            async for event in self.around.tracing.asked(call):
                 self._heard = clock()
                 match event:
                     case Begun():

@@ -22,6 +22,7 @@ from delegator.policy import UNDECLARED, ApprovalRequest, Approver, Denied, deci
 from delegator.recording import Recording
 from delegator.sanitize import one_line
 from delegator.tools import Attempt, Call, Tool, ToolOutput, attempt, capped
+from delegator.tracing import Tracing, following
 from delegator.trust import OPERATOR, Label, untrusted
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
@@ -44,6 +45,8 @@ class Surroundings:
     """What a model's tokens cost, by its id."""
     recording: Recording = field(default_factory=Recording)
     """Where it is put down what happens."""
+    tracing: Tracing = field(default_factory=following)
+    """Who follows the run."""
 
     def price(self, model: str) -> Price | None:
         """What the tokens of an agent's model cost."""

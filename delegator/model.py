@@ -38,6 +38,8 @@ class Request:
     """Who is served first where calls have to wait; lower goes first."""
     patience: float = math.inf
     """Seconds until whoever asks has to be done: longer pauses are not worth waiting out."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """What goes with it over HTTP beside its body: the trace that it is part of, where a person wants the server to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,10 @@ class Begun:
     usage: Usage
     so_far: Callable[[], Usage] | None = field(default=None, compare=False)
     """What it comes to at any later moment, where the provider can say: a reply that is broken off is paid for as far as it came."""
+    id: str = field(default="", compare=False)
+    """The server's own name for the reply."""
+    model: str = field(default="", compare=False)
+    """The model that really answers, as the server says."""
 
     @property
     def owed(self) -> Usage:

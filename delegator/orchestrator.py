@@ -33,6 +33,7 @@ from delegator.records import Delegation
 from delegator.sanitize import one_line
 from delegator.subagent import Staff, handed, system_of
 from delegator.tools import Call, Tool, ToolOutput
+from delegator.tracing import Tracing, following
 from delegator.trust import USER, Label, Level
 
 CONTEXT_TOKENS = 100_000
@@ -105,6 +106,8 @@ class Setup:
     """Where it is put down what happens, so that nothing is lost."""
     remembered: Mapping[str, Any] = field(default_factory=dict)
     """What a journal keeps of the settings, to go on with the same ones: nothing secret."""
+    tracing: Tracing = field(default_factory=following)
+    """Who follows the runs; see `delegator.telemetry`."""
 
     @property
     def rung(self) -> Rung:
@@ -152,6 +155,7 @@ class Run:
             counts=not getattr(setup.model, "free", False),
             price_of=setup.price_of,
             recording=self._recording,
+            tracing=setup.tracing,
         )
         _require_prices(setup)
         self._staff = Staff(agents=setup.agents, library=setup.library, around=around)
@@ -222,14 +226,18 @@ class Run:
 
     def _happened(self, event: Event) -> None:
         self._recording.tell(event)
+        self._setup.tracing.heard(event)
         self._events.put_nowait(event)
 
     async def _drive(self) -> Answer:
         """The run, on record from before its start until after its end."""
-        recording = self._recording
+        recording, tracing = self._recording, self._setup.tracing
         try:
-            with recording.claimed():
-                recording.begin(self.question, self._remembered())
+            with (
+                recording.claimed(),
+                tracing.run(self.id, self._setup.leads.name, recording.trace) as trace,
+            ):
+                recording.begin(self.question, self._remembered(trace))
                 answer = await self._played()
                 recording.end(answer.outcome.value, answer.to_json())
                 return await self._kept(answer)
@@ -247,12 +255,14 @@ class Run:
             return replace(answer, error=answer.error or error)
         return answer
 
-    def _remembered(self) -> dict[str, Any]:
+    def _remembered(self, trace: str) -> dict[str, Any]:
         turns = [
             {"question": turn.question, "answer": turn.answer, "label": turn.label.to_json()}
             for turn in self._history
         ]
-        return {**self._setup.remembered, "level": self._setup.level.value, "history": turns}
+        traced = {"trace": trace} if trace else {}
+        own = {"level": self._setup.level.value, "history": turns}
+        return {**self._setup.remembered, **own, **traced}
 
     async def _played(self) -> Answer:
         self._settle()

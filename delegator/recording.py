@@ -4,6 +4,7 @@ The key of a model call is `agent/n`, that of a tool call `agent/n/hash`. A know
 then this is not the run that was recorded.
 """
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -80,6 +81,8 @@ class Recording:
     """The budget in which all that was paid before is counted already."""
     named_at_random: bool | None = None
     """Whether findings had random names when it was recorded; what was said then names them so."""
+    trace: str = ""
+    """Where the run stands in the trace in which it began, if it has one."""
     _calls: dict[str, list[PastCall]] = field(default_factory=dict)
     _tools: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _acted: set[str] = field(default_factory=set)
@@ -110,7 +113,9 @@ class Recording:
         )
         for call in map(PastCall.of, past.calls(row["id"])):
             made._calls.setdefault(call.key, []).append(call)
-        made.named_at_random = LADDER[Level(json.loads(row["settings"])["level"])].one_source_each
+        settings = json.loads(row["settings"])
+        made.named_at_random = LADDER[Level(settings["level"])].one_source_each
+        made.trace = str(settings.get("trace", ""))  # a file of somebody's may say anything
         made._tools = dict(past.tools(row["id"]))
         made._acted = past.effects(row["id"])
         made._places = {place["path"]: place["id"] for place in past.places(row["id"])}
@@ -252,7 +257,11 @@ class Recording:
             model=request.model,
         )
         self.journal.opened(self.run, call, at=self._at)
-        await self.journal.flush()
+        try:
+            await self.journal.flush()
+        except asyncio.CancelledError:  # it is not made
+            self.close(call, Paid(usage=Usage(), usd=None, seconds=0.0), None, None)
+            raise
         return call
 
     def close(

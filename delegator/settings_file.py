@@ -32,6 +32,7 @@ _PROPERTIES = {
     "agents": _TEXT,
     "home": _TEXT,
     "no_journal": _FLAG,
+    "otel": _FLAG,
     "quiet": _FLAG,
     "verbose": _FLAG,
 }

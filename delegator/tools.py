@@ -5,13 +5,14 @@ What a tool returns is data: it carries a label, and reaches a model only throug
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import threading
 import types
 import typing
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, overload
 from weakref import WeakValueDictionary
 
@@ -333,6 +334,7 @@ async def _in_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> 
         with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
+    work = partial(contextvars.copy_context().run, work)  # it acts for whoever called it
     threading.Thread(target=work, daemon=True, name=f"tool {function.__name__}").start()
     return await done
 

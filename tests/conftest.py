@@ -36,7 +36,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     """Loopback only, no credentials, a home of its own."""
     monkeypatch.setattr(socket.socket, "connect", _only_loopback)
     for name in list(os.environ):
-        if name.startswith("ANTHROPIC_") or name.lower().endswith("_proxy"):
+        own = name.startswith(("ANTHROPIC_", "OTEL_", "DELEGATOR_OTEL_"))
+        if own or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(governor, "FIRST_PAUSE", 0.01)
     monkeypatch.setenv("DELEGATOR_HOME", str(tmp_path_factory.mktemp("home")))

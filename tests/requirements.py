@@ -32,6 +32,8 @@ PROMISES: dict[str, str] = {
     "parallel": "Delegations in one reply run at the same time.",
     "faults": "Whatever a server does, a run ends in a named outcome in its time, and no call is paid for twice.",
     "cache": "What a prompt cache could serve stands under a marker.",
+    "lab:agentdojo": "AgentDojo is played in the versions and pairs of the published table; what failed is no result.",
+    "traces": "Every agent, model call and tool call has a span with the right parent; what was said is in none unasked.",
     "wire": "The Messages API is spoken with every stop reason and every fault named.",
 }
 

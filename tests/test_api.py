@@ -158,7 +158,8 @@ def test_a_subagent_can_be_called_like_a_function(docs: Path) -> None:
     )
     assert result.outcome is Outcome.COMPLETE
     assert result.claims[0].verified
-    assert events[0].kind == "agent_started"
+    assert [event.kind for event in events[:2]] == ["delegation_started", "agent_started"]
+    assert events[-1].kind == "delegation_finished"
 
 
 def test_an_own_agent_takes_the_place_of_its_namesake(docs: Path) -> None:

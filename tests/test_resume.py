@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from delegator.agents import Agent, shipped
 from delegator.answer import Answer
 from delegator.budget import RUN_LIMITS, Limits, Usage
 from delegator.errors import ConfigError, Fault, ModelError
-from delegator.journal import Journal, JournalError, Past, writer
+from delegator.journal import FILE, Journal, JournalError, Past, writer
 from delegator.journal.writer import _Line
 from delegator.knowledge import Index
 from delegator.messages import Stop, ToolUse
@@ -503,6 +504,31 @@ def test_what_was_paid_before_counts_against_the_limit_of_who_goes_on(
     assert again.outcome is Outcome.BUDGET
     assert model.asked == []
     assert again.model_calls == 3
+
+
+@requirement("B1")
+def test_a_call_that_is_cancelled_while_it_is_put_on_record_costs_nothing(tmp_path: Path) -> None:
+    async def go() -> None:
+        with Journal(tmp_path) as journal, closing(sqlite3.connect(tmp_path / FILE)) as other:
+            recording = Recording(run=RUN, journal=journal)
+            recording.begin("q", {"level": "typed"})
+            other.execute("begin immediate")  # so that nothing can be written
+            request = Request(
+                key="D1/1", agent="a", model="m", system="s", messages=(), tools=(), max_tokens=9
+            )
+            opening = asyncio.ensure_future(recording.open(request, Usage(input_tokens=700)))
+            for _ in range(3):  # until it waits
+                await asyncio.sleep(0)
+            assert not opening.done()
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            other.rollback()
+
+    asyncio.run(go())
+    assert [(c["state"], Usage(**c["usage"]).total) for c in made_calls(tmp_path)] == [
+        ("broken", 0)
+    ]
 
 
 # --- tools

@@ -90,9 +90,10 @@ def ask(question: str, *, as_json: bool, as_events: bool, **options: Any) -> Non
 
     chosen = settings(options)
     asked = checked_question(_from_stdin() if question == "-" else question)
-    with journal_of(chosen) as journal:
-        answer = run_one(asked, chosen, as_events=as_events, journal=journal)
-    give(answer, chosen, as_json=as_json, as_events=as_events)
+    with followed(chosen):
+        with journal_of(chosen) as journal:
+            answer = run_one(asked, chosen, as_events=as_events, journal=journal)
+        give(answer, chosen, as_json=as_json, as_events=as_events)
 
 
 @cli.command(short_help="Ask question after question.")
@@ -115,7 +116,7 @@ def chat(*, resume: str | None, **options: Any) -> None:
     if earlier and not chosen.journal:
         raise click.UsageError("a chat goes on in its journal; leave --no-journal out")
     _announce(chosen)
-    with _index(chosen) as index, journal_of(chosen) as journal:
+    with _index(chosen) as index, journal_of(chosen) as journal, followed(chosen):
         repl = Repl(
             chosen.settings,
             index,
@@ -225,6 +226,18 @@ def journal_of(chosen: Chosen) -> Iterator[Journal | None]:
 
     with Journal(chosen.settings.home or data_home()) as journal:
         yield journal
+
+
+@contextmanager
+def followed(chosen: Chosen) -> Iterator[None]:
+    """Telemetry of all runs in the block, if it is wanted. It is delivered at the end of the block: print the answer before."""
+    if not chosen.otel:
+        yield
+        return
+    from delegator.telemetry.exporting import exporting  # noqa: PLC0415
+
+    with exporting(streams.notice):
+        yield
 
 
 def give(answer: Answer, chosen: Chosen, *, as_json: bool, as_events: bool = False) -> NoReturn:

@@ -34,23 +34,32 @@ PRIVATE = click.option(
 )
 _COUNT = click.IntRange(min=1)
 _AMOUNT = click.FloatRange(min=0, min_open=True)
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    DOCS,
-    click.option("--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."),
-    click.option("--base-url", metavar="URL", help="Server that speaks the Messages API."),
-    click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
-    TRUST,
-    PRIVATE,
+MODEL = click.option(
+    "--model", metavar="ID", help="Model id; also bedrock:ID, vertex:ID, foundry:ID."
+)
+BASE_URL = click.option("--base-url", metavar="URL", help="Server that speaks the Messages API.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else.")
+_PER_RUN = (
     click.option("--max-usd", type=_AMOUNT, metavar="X", help="US dollars for the run."),
     click.option("--max-tokens", type=_COUNT, metavar="N", help="Tokens for the whole run."),
     click.option("--max-seconds", type=_AMOUNT, metavar="S", help="Wall time for the run."),
     click.option("--max-calls", type=_COUNT, metavar="N", help="Model calls for the run."),
+)
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    DOCS,
+    MODEL,
+    BASE_URL,
+    click.option("--offline", is_flag=True, help="Use the offline model: no key, no network."),
+    TRUST,
+    PRIVATE,
+    *_PER_RUN,
     click.option("--max-delegations", type=_COUNT, metavar="N", help="Subagents for the run."),
     click.option("--max-parallel", type=_COUNT, metavar="N", help="Subagents at the same time."),
     AGENTS,
     HOME,
     click.option("--no-journal", is_flag=True, help="Put nothing on record: it cannot be resumed."),
-    click.option("--quiet", "-q", is_flag=True, help="Print the answer and nothing else."),
+    click.option("--otel", is_flag=True, help="Send spans and metrics where OTEL_* says (extra otel)."),
+    QUIET,
     click.option("--verbose", "-v", is_flag=True, help="Print every step; tracebacks on errors."),
 )  # fmt: skip
 
@@ -78,6 +87,17 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_NOT_REMEMBERED = frozenset({"home", "quiet", "verbose", "no_journal", "otel", "trace"})
+"""Settings that say nothing of how a run goes on."""
+
+
+def each_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options about the model and the ceilings of each run."""
+    for option in reversed((MODEL, BASE_URL, TRUST, *_PER_RUN, QUIET)):
+        command = option(command)
+    return command
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """Settings, and what only the terminal needs to know."""
@@ -87,6 +107,8 @@ class Chosen:
     verbose: bool
     journal: bool
     """Whether runs are put on record."""
+    otel: bool = False
+    """Whether telemetry is sent."""
 
 
 def settings(options: dict[str, Any], remembered: Mapping[str, Any] | None = None) -> Chosen:
@@ -136,6 +158,7 @@ def settings(options: dict[str, Any], remembered: Mapping[str, Any] | None = Non
         quiet=given.get("quiet", False),
         verbose=given.get("verbose", False),
         journal=not given.get("no_journal", False),
+        otel=given.get("otel", False),
     )
 
 
@@ -148,7 +171,7 @@ def _remembered(given: Mapping[str, Any], *, offline: bool) -> dict[str, Any]:
     def whole(path: str) -> str:
         return str(Path(path).expanduser().absolute())
 
-    kept = {k: v for k, v in given.items() if k not in ("home", "quiet", "verbose", "no_journal")}
+    kept = {k: v for k, v in given.items() if k not in _NOT_REMEMBERED}
     for name in ("docs", "private"):
         kept[name] = [whole(path) for path in kept.get(name, ())]
     if kept.get("agents"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from delegator.cli.commands import cli, give, run_one
+from delegator.cli.commands import cli, followed, give, run_one
 from delegator.cli.options import HOME, JSON, common, file_settings, settings
 from delegator.errors import ConfigError
 from delegator.terminal import streams
@@ -100,9 +100,10 @@ def resume(run: str, *, as_json: bool, **options: Any) -> None:
     if not chosen.journal:
         raise click.UsageError("a run goes on in its journal; leave --no-journal out")
     home = _home(options["home"])
-    with Journal(home) as journal, resumed(row["id"], home, journal) as recording:
-        answer = _gone_on(row, chosen, recording)
-    give(answer, chosen, as_json=as_json)
+    with followed(chosen):
+        with Journal(home) as journal, resumed(row["id"], home, journal) as recording:
+            answer = _gone_on(row, chosen, recording)
+        give(answer, chosen, as_json=as_json)
 
 
 @cli.command(short_help="Run a recorded run again, without a model.")
@@ -125,7 +126,8 @@ def replay(run: str, *, as_json: bool, **options: Any) -> None:
             raise ConfigError("this run has no answer yet", hint=f"delegator resume {row['id']}")
         chosen = settings({**options, "quiet": True}, json.loads(row["settings"]))
         recording = Recording.of_past(past, row["id"], None)
-    answer = _gone_on(row, chosen, recording)
+    with followed(chosen):
+        answer = _gone_on(row, chosen, recording)
     found = differences(json.loads(row["answer"]), json.loads(json.dumps(answer.to_json())))
     if as_json:
         streams.put_json({"run_id": row["id"], "differences": found}, indent=2)

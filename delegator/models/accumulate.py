@@ -54,6 +54,8 @@ class Accumulator:
     _open: dict[int, _Open] = field(default_factory=dict)
     _blocks: list[Block] = field(default_factory=list)
     _unsure: ToolUse | None = None
+    _said: Mapping[str, Any] = field(default_factory=dict)
+    """What the server said of the reply when it began."""
     _usage: dict[str, Any] = field(default_factory=dict)
     _stop: object = None
     _ids: set[str] = field(default_factory=set)
@@ -99,6 +101,7 @@ class Accumulator:
             case "message_start":
                 self.begun = True
                 self._take_usage(event["message"].get("usage"))
+                self._said = event["message"]
                 self._usage.pop("output_tokens", None)  # a placeholder: the count comes last
                 if self._usage:
                     yield self.owed
@@ -192,7 +195,8 @@ class Accumulator:
     @property
     def owed(self) -> Begun:
         """What is paid for already, and keeps growing."""
-        return Begun(usage=self.usage, so_far=lambda: self.usage)
+        id, model = (str(self._said.get(name) or "") for name in ("id", "model"))
+        return Begun(usage=self.usage, so_far=lambda: self.usage, id=id, model=model)
 
     @property
     def usage(self) -> Usage:

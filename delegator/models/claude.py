@@ -27,6 +27,8 @@ from delegator.models.sending import Sender
 DRAIN_SECONDS = 1.0
 """How long the end of the body may take after the end of the message."""
 _CACHE = {"type": "ephemeral"}
+_PROVIDERS = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai"}
+"""What telemetry calls the clouds."""
 
 
 class Claude:
@@ -42,9 +44,21 @@ class Claude:
         cloud, _, name = model.partition(":")
         cloud = cloud if cloud in CLOUDS else ""
         self.id = (name if cloud else model) or DEFAULT_MODEL
+        self.provider = _PROVIDERS.get(cloud, "anthropic")
+        """Who answers, as telemetry calls it."""
         self.governor = governor_of(base_url or cloud)
         straight = None if client or cloud else direct(base_url)
         self._sender: Sender = straight or _through_sdk(client, cloud, base_url)
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return self._sender.address
+
+    @property
+    def traces(self) -> bool:
+        """Whether whoever sends the calls makes spans of them, so that nobody else should."""
+        return self._sender.traces
 
     async def __aenter__(self) -> Self:
         """Hand out the model."""
@@ -102,7 +116,11 @@ class Claude:
         """
         body = self._body(request)
         accumulator = Accumulator(lambda: len(json.dumps(body, ensure_ascii=False)))
-        async with self._sender.sent(body) as response, aclosing(response.events) as events:
+        headers = dict(request.headers)
+        async with (
+            self._sender.sent(body, headers) as response,
+            aclosing(response.events) as events,
+        ):
             self.governor.answered(response.headers)
             try:
                 async for event in events:

@@ -74,7 +74,9 @@ class Direct:
     """Sends requests to one address. Use it in one event loop."""
 
     def __init__(self, url: str, key: str, *, proxies: bool) -> None:
-        self._url = url
+        self.address = url
+        self.traces = False
+        """No spans are made here."""
         self._headers = {
             "Accept": "application/json",
             "Authorization": f"Bearer {key}",
@@ -99,7 +101,7 @@ class Direct:
                 async with (
                     asyncio.timeout(COUNT_SECONDS),
                     self._open().post(
-                        f"{self._url}/count_tokens", data=encoded(body), headers=self._headers
+                        f"{self.address}/count_tokens", data=encoded(body), headers=self._headers
                     ) as response,
                 ):
                     told = sse.parse_object(await response.read()) if response.ok else {}
@@ -109,29 +111,33 @@ class Direct:
         return counted if isinstance(counted, int) else None
 
     @asynccontextmanager
-    async def sent(self, body: dict[str, Any]) -> AsyncIterator[Response]:
+    async def sent(
+        self, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[Response]:
         """The response to a request, its body still unread.
 
         Raises:
             ModelError: There is none, or it breaks off.
         """
-        response = await self._posted(body)
+        response = await self._posted(body, {**self._headers, **headers})
         try:
-            headers = lowered(response.raw_headers)
+            told = lowered(response.raw_headers)
             if not response.ok:
-                raise refused(response.status, headers, await _told(response))
-            yield Response(headers=headers, events=_events(response, headers))
+                raise refused(response.status, told, await _told(response))
+            yield Response(headers=told, events=_events(response, told))
         finally:
             response.release()  # closes the connection of a body that was not read to its end
 
-    async def _posted(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
+    async def _posted(
+        self, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         try:
             data = encoded(body)
         except (TypeError, ValueError, RecursionError) as error:
             raise ModelError(Fault.BAD_REQUEST) from error
         with _named(Fault.UNREACHABLE):
             try:
-                return await self._open().post(self._url, data=data, headers=self._headers)
+                return await self._open().post(self.address, data=data, headers=headers)
             except ValueError as error:  # a key that fits into no header; the words would show it
                 raise ModelError(Fault.AUTH) from error
 

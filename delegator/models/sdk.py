@@ -5,10 +5,10 @@ This module imports the SDK, which takes over a second: import it only to use it
 
 import importlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.request import getproxies
 
 import anthropic
@@ -31,12 +31,25 @@ _TIMEOUT = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=256, keepalive_expiry=60.0)
 
 
+Client = TypeVar("Client", bound=anthropic.AsyncAnthropic)
+
+
 class Sdk:
     """Sends requests through one of the SDK's clients."""
 
     def __init__(self, client: Any, cloud: str = "") -> None:
         self.client = client
         self._cloud = cloud
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return str(self.client.base_url)
+
+    @property
+    def traces(self) -> bool:
+        """Whether the SDK's own spans say all of a call: only where it reads the reply itself do they know what was used."""
+        return self._cloud == "bedrock" and bool(self.client.open_telemetry["traces"]["enabled"])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -51,7 +64,9 @@ class Sdk:
         return counted.input_tokens if isinstance(counted.input_tokens, int) else None
 
     @asynccontextmanager
-    async def sent(self, body: dict[str, Any]) -> AsyncIterator[Response]:
+    async def sent(
+        self, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[Response]:
         """The response to a request, its body still unread.
 
         Raises:
@@ -59,20 +74,21 @@ class Sdk:
         """
         with _named():
             if self._cloud:  # only the SDK's own method rewrites requests for a cloud
-                async with self.client.messages.with_streaming_response.create(**body) as response:
+                create = self.client.messages.with_streaming_response.create
+                async with create(**body, extra_headers=dict(headers)) as response:
                     yield self._response(response.http_response, response)
                 return
-            posted = await self._posted(body)
+            posted = await self._posted(body, headers)
             try:
                 yield self._response(posted, None)
             finally:
                 await posted.aclose()
 
-    async def _posted(self, body: dict[str, Any]) -> httpx2.Response:
+    async def _posted(self, body: dict[str, Any], headers: Mapping[str, str]) -> httpx2.Response:
         """Post the bytes: the SDK's method would make models of everything, at half of the CPU of a call."""
         client = self.client
         options = {  # the client's own: what is not named is copied deep for every call
-            "headers": {},
+            "headers": dict(headers),
             "timeout": client.timeout,
             "max_retries": client.max_retries,
         }
@@ -139,7 +155,7 @@ def cloud_client(cloud: str) -> Any:
     name, needed = CLOUDS[cloud]
     try:
         importlib.import_module(needed)
-        return getattr(anthropic, name)(timeout=_TIMEOUT, max_retries=0)
+        return _unannounced(getattr(anthropic, name)(timeout=_TIMEOUT, max_retries=0))
     except Exception as error:
         raise ConfigError(
             f"cannot use {cloud}: {type(error).__name__}",
@@ -163,7 +179,7 @@ def client_for(base_url: str) -> anthropic.AsyncAnthropic:
         settings["http_client"] = _http(
             direct=bool(address) and loopback(settings["base_url"].host)
         )
-        return anthropic.AsyncAnthropic(**settings)
+        return _unannounced(anthropic.AsyncAnthropic(**settings))
     except httpx2.InvalidURL:
         raise ConfigError(
             "the model server's address is not a URL",
@@ -176,6 +192,11 @@ def client_for(base_url: str) -> anthropic.AsyncAnthropic:
             "the proxy settings of the environment cannot be used",
             hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY (socks needs the package socksio).",
         ) from error
+
+
+def _unannounced(client: Client) -> Client:
+    """A client that does not tell the server, by itself, which trace its calls are part of."""
+    return client.with_options(open_telemetry={**client.open_telemetry, "propagation": False})
 
 
 def _http(*, direct: bool) -> httpx2.AsyncClient:

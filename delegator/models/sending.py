@@ -27,7 +27,17 @@ class Response:
 class Sender(Protocol):
     """A way to a server."""
 
-    def sent(self, body: dict[str, Any]) -> AbstractAsyncContextManager[Response]:
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+
+    @property
+    def traces(self) -> bool:
+        """Whether it makes a span of its own for each call, with all that the call used."""
+
+    def sent(
+        self, body: dict[str, Any], headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Response]:
         """The response to a request.
 
         Raises:

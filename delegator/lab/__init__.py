@@ -1,0 +1,1 @@
+"""The trust lab: attacks on delegator, and what comes of them."""
