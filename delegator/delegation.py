@@ -228,6 +228,7 @@ class Delegations:
                     rule=decision.rule,
                     digest="",
                     label=call.label,
+                    call=call.key,
                 )
             )
         return isinstance(decision, Denied)

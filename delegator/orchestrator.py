@@ -234,7 +234,12 @@ class Run:
             {"question": turn.question, "answer": turn.answer, "label": turn.label.to_json()}
             for turn in self._history
         ]
-        return {**self._setup.remembered, "level": self._setup.level.value, "history": turns}
+        return {
+            **self._setup.remembered,
+            "level": self._setup.level.value,
+            "limits": self._budget.limits.to_json(),
+            "history": turns,
+        }
 
     async def _played(self) -> Answer:
         self._settle()
