@@ -32,6 +32,8 @@ PROMISES: dict[str, str] = {
     "parallel": "Delegations in one reply run at the same time.",
     "faults": "Whatever a server does, a run ends in a named outcome in its time, and no call is paid for twice.",
     "cache": "What a prompt cache could serve stands under a marker.",
+    "view:inert": "A page of a run is one file: no text in it runs or leads anywhere, and it asks no network for anything.",
+    "view:why": "A page of a run shows each decision with its rule, its reason and the exact call.",
     "wire": "The Messages API is spoken with every stop reason and every fault named.",
 }
 

@@ -1,0 +1,198 @@
+// All agents in time. A lane for each, in the order of the tree; what the run could not have ended without is drawn strongest.
+
+const LANE = 26;
+const MOST_SLOTS = 4;
+const KINDS = { model: "model call", tool: "tool call", wait: "waits for subagents", own: "delegator itself" };
+
+function timelinePart(run) {
+  const total = run.time.seconds || 1;
+  const spans = byAgent(run.time.spans);
+  const path = byAgent(run.time.path.map(([agent, kind, start, end]) => ({ agent, kind, start, end })));
+  const list = virtualList({
+    id: `lanes-${run.key}`, name: "Timeline: agents", height: LANE, tall: 430,
+    count: () => run.lanes.length,
+    draw: (i) => lane(run, run.lanes[i], spans, path, total),
+    pick: (i, how) => showAgent(run, run.lanes[i], how),
+    keys: (event, i) => stepThrough(run, spans.get(run.lanes[i]?.id) ?? [], event),
+  });
+  list.box.classList.add("lanes");
+  const changes = steps(run, total);
+  const links = el(changes.length > 80 ? "div.links.many" : "div.links", { "aria-hidden": "true" }, ...changes);
+  list.rows.append(links);
+  list.box.prepend(axis(total, run.time.breaks));
+  return el("div", {}, legend(run), zoomBar(list), list.box);
+}
+
+function byAgent(spans) {
+  const found = new Map();
+  for (const span of spans) {
+    if (!found.has(span.agent)) found.set(span.agent, []);
+    found.get(span.agent).push(span);
+  }
+  return found;
+}
+
+function lane(run, agent, spans, path, total) {
+  const own = spans.get(agent.id) ?? [];
+  const track = el("div.track", {});
+  if (agent.depth) {
+    const asked = run.askedAt?.get(agent.asked) ?? agent.start;
+    if (agent.start - asked > total / 500) track.append(bar("queue", asked, agent.start, total, "waits for its turn"));
+    track.append(bar("life", agent.start, agent.end, total, ""));
+  }
+  const { slots, deep } = sideBySide(own);
+  own.forEach((span, i) => track.append(spanBar(run, span, total, slots[i], deep)));
+  for (const part of path.get(agent.id) ?? []) track.append(bar("critical", part.start, part.end, total, ""));
+  const name = el("span.lane-name", {}, el("b", {}, agent.depth ? agent.id : ""), " ", say(oneLine(text(agent.name), 40)));
+  name.style.paddingInlineStart = `${Math.min(agent.depth, 4) * 10}px`;
+  return el("div.lane", { "aria-label": laneTitle(run, agent, own), "data-outcome": agent.outcome }, name, track);
+}
+
+function laneTitle(run, agent, own) {
+  const calls = own.filter((span) => span.kind === "model").length;
+  return plain(`${agent.id} ${text(agent.name)}, from ${seconds(agent.start)} to ${seconds(agent.end)}, ${plural(calls, "model call")}, ${words(agent.outcome || "did not end")}`);
+}
+
+/** What an agent does at the same time stands one above the other, as far as there is room. */
+function sideBySide(spans) {
+  const ends = [];
+  const slots = spans.map((span) => {
+    const free = ends.findIndex((end) => end <= span.start + 1e-6);
+    const slot = free < 0 ? ends.length : free;
+    ends[slot] = span.end;
+    return slot % MOST_SLOTS;
+  });
+  return { slots, deep: Math.min(ends.length, MOST_SLOTS) };
+}
+
+function spanBar(run, span, total, slot, deep) {
+  const node = bar(span.kind, span.start, span.end, total, spanTitle(span));
+  if (deep > 1) {
+    node.style.top = `${4 + (slot * 16) / deep}px`;
+    node.style.height = `${16 / deep - 1}px`;
+  }
+  if (text(span.state)) node.classList.add("trouble");
+  node.addEventListener("click", (event) => {
+    event.stopPropagation();
+    showSpan(run, span, "mouse");
+  });
+  return node;
+}
+
+function spanTitle(span) {
+  const what = span.kind === "model" ? `model call ${span.n}` : text(span.name);
+  const state = text(span.state);
+  return plain(`${what}, ${seconds(span.end - span.start)}, from ${seconds(span.start)}${state ? `: ${state}` : ""}`);
+}
+
+function bar(kind, start, end, total, title) {
+  const node = el(`span.bar.${kind}`, title ? { title } : {});
+  node.style.left = `${(100 * start) / total}%`;
+  node.style.width = `${(100 * (end - start)) / total}%`;
+  return node;
+}
+
+/** Where the critical path goes from one agent to another. */
+function steps(run, total) {
+  const nodes = [];
+  for (let i = 1; i < run.time.path.length; i += 1) {
+    const [before, , , at] = run.time.path[i - 1];
+    const [after] = run.time.path[i];
+    const rows = [run.byId.get(before)?.row, run.byId.get(after)?.row];
+    if (before === after || rows.includes(undefined)) continue;
+    const link = el("span.link-down");
+    link.style.left = `${(100 * at) / total}%`;
+    link.style.top = `${(Math.min(...rows) + 0.72) * LANE}px`;
+    link.style.height = `${Math.abs(rows[0] - rows[1]) * LANE}px`;
+    nodes.push(link);
+  }
+  return nodes;
+}
+
+function axis(total, breaks) {
+  const step = timeStep(total / 6);
+  const ticks = [];
+  for (let at = 0; at <= total * 1.0001; at += step) {
+    const tick = el("span.tick", {}, seconds(at));
+    tick.style.left = `${(100 * at) / total}%`;
+    if (at > total * 0.93) tick.classList.add("last");
+    ticks.push(tick);
+  }
+  for (const at of breaks) {
+    const mark = el("span.tick.break", { title: "resumed here" }, "resumed");
+    mark.style.left = `${(100 * at) / total}%`;
+    ticks.push(mark);
+  }
+  return el("div.axis", { "aria-hidden": "true" }, el("div.track", {}, ...ticks));
+}
+
+/** Steps that a clock has: of minutes, where seconds are too many. */
+function timeStep(rough) {
+  return rough > 30 ? niceStep(rough / 60) * 60 : niceStep(rough);
+}
+
+function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+}
+
+function legend(run) {
+  const total = run.time.seconds || 1;
+  const shares = Object.entries(run.time.shares).sort((a, b) => b[1] - a[1]).filter(([, s]) => s / total > 0.005);
+  const said = shares.map(([kind, s]) => `${KINDS[kind]} ${Math.round((100 * s) / total)} %`).join(", ");
+  const key = ["model", "tool", "wait", "queue", "critical"].map((kind) =>
+    el("span.key", {}, el(`span.swatch.${kind}`), { ...KINDS, queue: "waits for its turn", critical: "critical path" }[kind]));
+  return el("div.legend", {}, el("p", {}, shares.length ? `Of the critical path: ${said}.` : "Nothing took any time."), el("p.keys", {}, ...key));
+}
+
+function zoomBar(list) {
+  let zoom = 1;
+  const say = el("span", {}, "1\u00d7");
+  const to = (next) => {
+    zoom = Math.max(1, Math.min(next, 64));
+    list.box.style.setProperty("--zoom", zoom);
+    say.textContent = `${zoom}\u00d7`;
+  };
+  list.box.addEventListener("keydown", (event) => {
+    if (event.key === "+" || event.key === "=") to(zoom * 2);
+    if (event.key === "-") to(zoom / 2);
+  });
+  return el("div.zoom", {},
+    el("button.quiet", { type: "button", "aria-label": "Zoom out", click: () => to(zoom / 2) }, "\u2212"), say,
+    el("button.quiet", { type: "button", "aria-label": "Zoom in", click: () => to(zoom * 2) }, "+"));
+}
+
+/** Left and right go from bar to bar of one agent. */
+function stepThrough(run, spans, event) {
+  const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!way || !spans.length) return false;
+  const at = spans.indexOf(run.span);
+  const next = spans[at < 0 ? (way > 0 ? 0 : spans.length - 1) : Math.max(0, Math.min(at + way, spans.length - 1))];
+  showSpan(run, next, "walk");
+  event.preventDefault();
+  return true;
+}
+
+function showSpan(run, span, how) {
+  run.span = span;
+  const agent = run.byId.get(span.agent);
+  const waited = run.agents.filter((one) => one.asked && one.asked === span.call);
+  const messages = run.messages.filter((one) => belongs(one, span));
+  const title = span.kind === "model" ? `Model call ${span.n}` : text(span.name);
+  inspect(oneLine(title, 60), [
+    facts([
+      ["Agent", agent ? agentLink(run, agent) : span.agent],
+      ["From", `${seconds(span.start)} to ${seconds(span.end)}`],
+      ["Took", seconds(span.end - span.start)],
+      ["Ended", text(span.state) ? say(text(span.state)) : null],
+      ["Waited for", waited.length ? el("ul.plain", {}, ...waited.map((one) => el("li", {}, agentLink(run, one), ` ${seconds(one.end - one.start)}`))) : null],
+    ]),
+    ...messages.map((one) => messageBody(run, one)),
+  ], how);
+  if (how === "walk") announce(spanTitle(span));
+}
+
+function belongs(message, span) {
+  if (message.agent !== span.agent) return false;
+  return span.kind === "model" ? ["reply", "call"].includes(message.kind) && message.n === span.n : Boolean(span.call) && message.call === span.call;
+}
