@@ -268,7 +268,13 @@ def long_run(home: Path, events: int = 5_000) -> str:
             story.catch_up()
             at += 12.0
             n += 1
-        story.over(at, answer_of(story, "They look **calm**."))
+        usage = {
+            **Usage(input_tokens=2_000_000).to_json(),
+            "model_calls": 17 * n,
+            "usd": 10.7,
+            "seconds": at,
+        }
+        story.over(at, answer_of(story, "They look **calm**.", usage=usage))
     return story.id
 
 

@@ -151,7 +151,7 @@ def test_a_withheld_report_is_shown_as_withheld(home: Path, tmp_path: Path) -> N
     data = shown(record)
     texts = data["texts"]
     report = next(m for m in data["runs"][0]["messages"] if m["kind"] == "report")
-    assert texts[report["problem"]] == "quarantined"
+    assert texts[report["problem"]].startswith("withheld: it claims work")
     names = [texts[name] for name, _ in report["body"]]
     assert all(name.startswith("withheld: ") for name in names)
     assert data["runs"][0]["agents"][1]["outcome"] == "quarantined"

@@ -42,11 +42,12 @@ class Watched:
         context.on("page", lambda page: self.told.append(f"opened {page.url}"))
         self.page.on("console", lambda message: self.told.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.told.append(f"error: {error}"))
-        self.page.on("dialog", self._dialog)
 
-    def _dialog(self, dialog: Dialog) -> None:
-        self.told.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
+        def dismissed(dialog: Dialog) -> None:
+            self.told.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        self.page.on("dialog", dismissed)
 
     def assert_quiet(self) -> None:
         """Nothing was asked for but the page itself, and nothing went wrong."""

@@ -44,16 +44,14 @@ def page(records: Sequence[Record]) -> str:
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     parts = {"policy": policy, "style": style, "script": script, "data": island(page_data(records))}
-    return _SLOT.sub(
-        lambda slot: parts[slot[1]], _read("page.html")
-    )  # what is put in is not looked at again
+    # in one go: what is put in is not looked at again
+    return _SLOT.sub(lambda slot: parts[slot[1]], _read("page.html"))
 
 
 def island(value: object) -> str:
     """JSON that can stand inside of a `script` element: no text in it ends the element or begins another."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).translate(
-        _AS_JSON
-    )
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_AS_JSON)
 
 
 @cache
@@ -62,6 +60,5 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("ascii")).digest()).decode(
-        "ascii"
-    )
+    digest = hashlib.sha256(text.encode("ascii")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -281,7 +281,7 @@ class _Teller:
             head=f"report of {id}: {outcome.replace('_', ' ')}{verdict}",
             label=Label.from_json(data["label"]),
             body=said,
-            problem=str(data.get("problem", "")) or ("" if outcome == "complete" else outcome),
+            problem=str(data.get("problem", "")) or _unless_complete(outcome),
             call=asked_by(self.record.places.get(id, "")),
         )
 
@@ -307,8 +307,18 @@ class _Teller:
             head=f"answer: {outcome.replace('_', ' ')}",
             label=Label.from_json(worth) if worth else None,
             body=(("", str(answer.get("answer", ""))),),
-            problem="" if outcome == "complete" else outcome,
+            problem=_unless_complete(outcome),
         )
+
+
+def _unless_complete(outcome: str) -> str:
+    return (
+        _WITHHELD
+        if outcome == "quarantined"
+        else ""
+        if outcome == "complete"
+        else f"ended as {outcome.replace('_', ' ')}"
+    )
 
 
 def _said(block: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -341,6 +351,7 @@ def _word(event: Happened) -> Sent:
 
 
 _USUAL = frozenset({"end_turn", "tool_use", "stop_sequence"})
+_WITHHELD = "withheld: it claims work that was not seen"
 _UNANSWERED = {"open": "no answer on record", "broken": "broken off", "failed": "failed:"}
 _WORDS = {
     "reminded": ("asked once to mend its reply", "why"),

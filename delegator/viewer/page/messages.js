@@ -1,6 +1,8 @@
 // Every message in the order in which it was sent: who to whom, what it is worth, what it says.
 
-const LINE = 44;
+const ONE_LINE = 34;
+const TWO_LINES = 46;
+const NARROW = matchMedia("(max-width: 760px)"); // as in the style
 const GROUPS = {
   "": "all",
   crossings: "what crossed a boundary",
@@ -16,7 +18,8 @@ function messagesPart(run) {
   const view = { group: "", trust: "", agent: "", needle: "", shown: run.messages };
   const count = el("output.count", {});
   const list = virtualList({
-    id: `messages-${run.key}`, name: "Messages", height: LINE, tall: 560,
+    id: `messages-${run.key}`, name: "Messages", tall: 560,
+    height: () => (NARROW.matches || RUNS.length > 1 ? TWO_LINES : ONE_LINE),
     count: () => view.shown.length,
     draw: (i) => line(view.shown[i], view.needle),
     pick: (i, how) => showMessage(run, view.shown[i], how),
@@ -34,6 +37,7 @@ function messagesPart(run) {
     trust: choice(run, "Trust", trusts, (value) => { view.trust = value; apply(); }),
     agent: choice(run, "Of", agents, (value) => { view.agent = value; apply(); }),
   };
+  NARROW.addEventListener("change", list.refresh);
   lists.set(run.key, { run, view, list, apply, choices });
   apply();
   return el("div", {}, el("div.filters", {}, choices.group.node, choices.trust.node, choices.agent.node, count), list.box);

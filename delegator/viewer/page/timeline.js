@@ -1,7 +1,9 @@
 // All agents in time. A lane for each, in the order of the tree; what the run could not have ended without is drawn strongest.
 
 const LANE = 26;
+const MOST_ZOOM = 256;
 const MOST_SLOTS = 4;
+const SAME = 1e-4; // seconds: times on record have four digits
 const KINDS = { model: "model call", tool: "tool call", wait: "waits for subagents", own: "delegator itself" };
 
 function timelinePart(run) {
@@ -9,10 +11,13 @@ function timelinePart(run) {
   const spans = byAgent(run.time.spans);
   const path = byAgent(run.time.path.map(([agent, kind, start, end]) => ({ agent, kind, start, end })));
   const list = virtualList({
-    id: `lanes-${run.key}`, name: "Timeline: agents", height: LANE, tall: 430,
+    id: `lanes-${run.key}`, name: "Timeline: agents", height: () => LANE, tall: 430,
     count: () => run.lanes.length,
     draw: (i) => lane(run, run.lanes[i], spans, path, total),
-    pick: (i, how) => showAgent(run, run.lanes[i], how),
+    pick: (i, how) => {
+      bringIntoSight(run, run.lanes[i].start, run.lanes[i].end);
+      showAgent(run, run.lanes[i], how);
+    },
     keys: (event, i) => stepThrough(run, spans.get(run.lanes[i]?.id) ?? [], event),
   });
   list.box.classList.add("lanes");
@@ -40,8 +45,7 @@ function lane(run, agent, spans, path, total) {
     if (agent.start - asked > total / 500) track.append(bar("queue", asked, agent.start, total, "waits for its turn"));
     track.append(bar("life", agent.start, agent.end, total, ""));
   }
-  const { slots, deep } = sideBySide(own);
-  own.forEach((span, i) => track.append(spanBar(run, span, total, slots[i], deep)));
+  for (const [span, slot, deep] of sideBySide(own)) track.append(spanBar(run, span, total, slot, deep));
   for (const part of path.get(agent.id) ?? []) track.append(bar("critical", part.start, part.end, total, ""));
   const name = el("span.lane-name", {}, el("b", {}, agent.depth ? agent.id : ""), " ", say(oneLine(text(agent.name), 40)));
   name.style.paddingInlineStart = `${Math.min(agent.depth, 4) * 10}px`;
@@ -55,14 +59,23 @@ function laneTitle(run, agent, own) {
 
 /** What an agent does at the same time stands one above the other, as far as there is room. */
 function sideBySide(spans) {
-  const ends = [];
-  const slots = spans.map((span) => {
-    const free = ends.findIndex((end) => end <= span.start + 1e-6);
-    const slot = free < 0 ? ends.length : free;
-    ends[slot] = span.end;
-    return slot % MOST_SLOTS;
-  });
-  return { slots, deep: Math.min(ends.length, MOST_SLOTS) };
+  const placed = [];
+  let together = [];
+  let until = -Infinity;
+  const settle = () => {
+    const deep = Math.min(together.length, MOST_SLOTS);
+    together.forEach((span, i) => placed.push([span, i % MOST_SLOTS, deep]));
+  };
+  for (const span of spans) {
+    if (span.start >= until - SAME) {
+      settle();
+      together = [];
+    }
+    together.push(span);
+    until = Math.max(until, span.end);
+  }
+  settle();
+  return placed;
 }
 
 function spanBar(run, span, total, slot, deep) {
@@ -149,9 +162,11 @@ function zoomBar(list) {
   let zoom = 1;
   const say = el("span", {}, "1\u00d7");
   const to = (next) => {
-    zoom = Math.max(1, Math.min(next, 64));
+    const middle = (list.box.scrollLeft + list.box.clientWidth / 2) / list.box.scrollWidth;
+    zoom = Math.max(1, Math.min(next, MOST_ZOOM));
     list.box.style.setProperty("--zoom", zoom);
     say.textContent = `${zoom}\u00d7`;
+    list.box.scrollLeft = middle * list.box.scrollWidth - list.box.clientWidth / 2;
   };
   list.box.addEventListener("keydown", (event) => {
     if (event.key === "+" || event.key === "=") to(zoom * 2);
@@ -162,12 +177,21 @@ function zoomBar(list) {
     el("button.quiet", { type: "button", "aria-label": "Zoom in", click: () => to(zoom * 2) }, "+"));
 }
 
+/** Where the timeline is zoomed, what is chosen comes into sight. */
+function bringIntoSight(run, start, end) {
+  const box = document.getElementById(`lanes-${run.key}`);
+  const track = box.querySelector(".axis .track");
+  const at = (track.offsetWidth * (start + end)) / 2 / (run.time.seconds || 1);
+  if (box.scrollWidth > box.clientWidth) box.scrollLeft = track.offsetLeft + at - box.clientWidth / 2;
+}
+
 /** Left and right go from bar to bar of one agent. */
 function stepThrough(run, spans, event) {
   const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!way || !spans.length) return false;
   const at = spans.indexOf(run.span);
   const next = spans[at < 0 ? (way > 0 ? 0 : spans.length - 1) : Math.max(0, Math.min(at + way, spans.length - 1))];
+  bringIntoSight(run, next.start, next.end);
   showSpan(run, next, "walk");
   event.preventDefault();
   return true;

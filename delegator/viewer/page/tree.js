@@ -4,7 +4,7 @@ const BRANCH = 52;
 
 function treePart(run) {
   const list = virtualList({
-    id: `tree-${run.key}`, name: "Agents", height: BRANCH, tall: 520,
+    id: `tree-${run.key}`, name: "Agents", height: () => BRANCH, tall: 520,
     count: () => run.lanes.length,
     draw: (i) => branch(run.lanes[i]),
     pick: (i, how) => showAgent(run, run.lanes[i], how),

@@ -3,16 +3,17 @@
 const MARGIN = 6; // rows beyond the edge, so that slow scrolling shows no gaps
 
 /**
- * `count()` rows of `height` pixels, each drawn by `draw(i)`.
+ * `count()` rows of `height()` pixels, each drawn by `draw(i)`.
  * `pick(i, how)` is told what was chosen; `keys(event, i)` may take a key for itself.
  */
-function virtualList({ id, name, height, count, draw, pick, keys = () => false, tall = 460 }) {
+function virtualList({ id, name, height: heightNow, count, draw, pick, keys = () => false, tall = 460 }) {
   const rows = el("div.rows");
   const box = el("div.virtual", {
     id, role: "listbox", tabindex: "0", "aria-label": name,
     scroll: () => schedule(), keydown: onKey, click: onClick, focus: () => schedule(), blur: () => schedule(),
   }, rows);
   box.style.maxHeight = `${tall}px`;
+  let height = heightNow();
   let current = 0;
   let chosen = -1;
   let planned = 0;
@@ -32,16 +33,26 @@ function virtualList({ id, name, height, count, draw, pick, keys = () => false, 
 
   function paint() {
     const [first, last] = span();
-    rows.style.height = `${count() * height}px`;
     const kept = new Map();
+    const fresh = [];
     for (let i = first; i < last; i += 1) {
       const row = drawn.get(i) ?? made(i);
-      row.setAttribute("aria-selected", String(i === chosen));
-      row.classList.toggle("current", i === current && document.activeElement === box);
+      if (!drawn.has(i)) fresh.push(row);
       kept.set(i, row);
     }
     for (const [i, row] of drawn) if (!kept.has(i)) row.remove();
+    rows.append(...fresh);
     drawn = kept;
+    mark();
+  }
+
+  /** Which row is chosen, and which one the keys are at. */
+  function mark() {
+    const focused = document.activeElement === box;
+    for (const [i, row] of drawn) {
+      if ((row.getAttribute("aria-selected") === "true") !== (i === chosen)) row.setAttribute("aria-selected", String(i === chosen));
+      row.classList.toggle("current", focused && i === current);
+    }
     if (drawn.has(current)) box.setAttribute("aria-activedescendant", `${id}-${current}`);
     else box.removeAttribute("aria-activedescendant");
   }
@@ -52,16 +63,18 @@ function virtualList({ id, name, height, count, draw, pick, keys = () => false, 
     row.setAttribute("role", "option");
     row.setAttribute("aria-posinset", i + 1);
     row.setAttribute("aria-setsize", count());
+    row.setAttribute("aria-selected", "false");
     row.dataset.row = i;
     row.style.transform = `translateY(${i * height}px)`;
     row.style.height = `${height}px`;
-    rows.append(row);
     return row;
   }
 
   function refresh() {
     for (const row of drawn.values()) row.remove();
     drawn = new Map();
+    height = heightNow();
+    rows.style.height = `${count() * height}px`;
     current = Math.min(current, Math.max(count() - 1, 0));
     paint();
   }
@@ -100,6 +113,6 @@ function virtualList({ id, name, height, count, draw, pick, keys = () => false, 
   new ResizeObserver(schedule).observe(box);
   addEventListener("beforeprint", () => { whole = count() <= 400; if (whole) paint(); });
   addEventListener("afterprint", () => { whole = false; paint(); });
-  paint();
+  refresh();
   return { box, rows, refresh, choose, move, clear: () => { chosen = -1; paint(); }, current: () => current };
 }
