@@ -5,14 +5,19 @@ import hashlib
 import html.parser
 import json
 import re
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 import recorded_runs as runs
 from delegator.budget import Limits
+from delegator.errors import ConfigError
+from delegator.history import exported
 from delegator.home import data_home
 from delegator.journal import Past
 from delegator.trust import Level
@@ -27,6 +32,8 @@ from texts import hostile_texts, json_values
 
 __all__ = ["interruptible", "main"]
 
+NO_RUNS = json.dumps({name: [] for name in ("runs", "events", "calls", "tools", "places")})
+NO_RUNS = json.dumps({name: [] for name in ("runs", "events", "calls", "tools", "places")})
 QUESTION = "What is BM25?"
 PAGE_FILES = Path(runs.__file__).parent.parent / "delegator" / "viewer" / "page"
 
@@ -354,7 +361,17 @@ def test_view_puts_a_replay_at_another_level_beside_a_run(main: Main, docs: Path
 
 @requirement("cli:errors")
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"runs": 3}', "\x00", '{"runs": [{"id": "x"}], "events": []}']
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"runs": 3}',
+        "\x00",
+        '{"runs": [{"id": "x"}], "events": []}',
+        NO_RUNS,
+        NO_RUNS,
+    ],
 )
 def test_a_file_that_holds_no_run_is_named(text: str, main: Main, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
@@ -363,6 +380,45 @@ def test_a_file_that_holds_no_run_is_named(text: str, main: Main, tmp_path: Path
     assert status == 2
     assert err.startswith("delegator: ")
     assert len(err.splitlines()) == 2
+
+
+@given(st.data())
+def test_a_file_that_was_tampered_with_makes_a_page_or_is_refused(data: st.DataObject) -> None:
+    whole = json.loads(an_export())
+    rows = whole[data.draw(st.sampled_from(["runs", "events", "calls", "tools", "places"]))]
+    row = data.draw(st.sampled_from(rows))
+    column = data.draw(st.sampled_from(sorted(row)))
+    row[column] = _tampered(row[column], data)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.json"
+        file.write_text(json.dumps(whole))
+        try:
+            with Past.of_file(file) as past:
+                text = page([recorded(past, past.runs(1)[0]["id"])])
+        except ConfigError:
+            return
+    assert text.isascii()
+
+
+def _tampered(value: Any, data: st.DataObject) -> Any:
+    """A value with something else in one place of it; where a column holds JSON, inside of that."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return json.dumps(_tampered(json.loads(value), data))
+    if not isinstance(value, dict | list) or not value or data.draw(st.integers(0, 3)) == 0:
+        return data.draw(json_values())
+    places = sorted(value) if isinstance(value, dict) else range(len(value))
+    key = data.draw(st.sampled_from(places))
+    value[key] = _tampered(value[key], data)
+    return value
+
+
+@cache
+def an_export() -> str:
+    """A run as `show --export` writes it, with every kind of event."""
+    with tempfile.TemporaryDirectory() as folder:
+        id = runs.hostile_run(Path(folder), runs.HOSTILE[:2])
+        with Past(Path(folder)) as past:
+            return exported(past, past.run(id))
 
 
 @requirement("cli:errors")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from delegator.cli.commands import cli, run_one
-from delegator.cli.options import HOME, TRUST, settings
+from delegator.cli.options import HOME, LEVELS, settings
 from delegator.cli.past import home_of, source
 from delegator.errors import ConfigError
 from delegator.terminal import streams
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FILE", help="Where to put the page (RUN.html; - for stdout).")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @click.option("--against", metavar="RUN", help="Put another run, or an exported file, beside it.")
-@TRUST
+@click.option(
+    "--trust",
+    type=click.Choice(LEVELS),
+    metavar="LEVEL",
+    help="Put a replay of it at this level beside it.",
+)
 @HOME
 def view(
     run: str,
@@ -37,7 +42,7 @@ def view(
 ) -> None:
     """Make one HTML page of a RUN on record (or of an exported FILE): answer, timeline, agents, messages, budget, decisions.
 
-    The page needs no network and nothing beside it. With --trust a replay of the run at that level stands beside it.
+    The page needs no network and nothing beside it.
     """
     from delegator.viewer import page  # noqa: PLC0415
 
@@ -56,15 +61,19 @@ def view(
         return
     path = _written(out, records[0], text)
     streams.notice(f"{path} holds the run; it opens in any browser")
-    if open_it:
-        click.launch(path.absolute().as_uri())
+    if open_it and click.launch(path.absolute().as_uri()):
+        streams.notice("no browser could be opened")
 
 
 def _recorded(run: str, home: str | None) -> Record:
-    from delegator.viewer import recorded  # noqa: PLC0415
+    from delegator.viewer import Unreadable, recorded  # noqa: PLC0415
 
     with source(run, home) as past:
-        return recorded(past, past.runs(1)[0]["id"] if past.imported else run)
+        if not past.imported:
+            return recorded(past, run)
+        for row in past.runs(1):
+            return recorded(past, row["id"])
+        raise Unreadable
 
 
 def _replayed(run: str, before: Record, home: str | None, level: str) -> Record:
@@ -106,7 +115,10 @@ def _written(out: str | None, record: Record, text: str) -> Path:
         ) as file:
             file.write(text)
         partial.replace(path)
-    except BaseException:
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the page {path}", hint=f"{error.strerror}. Choose another --out."
+        ) from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise
     return path

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 from delegator.viewer.page_data import page_data
-from delegator.viewer.record import Record
+from delegator.viewer.record import Record, Unreadable
 
 _SCRIPTS = (
     "dom",
@@ -36,16 +36,36 @@ _AS_JSON = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def page(records: Sequence[Record]) -> str:
-    """One run, or two side by side, as an HTML page in ASCII."""
+    """One run, or two side by side, as an HTML page in ASCII.
+
+    Raises:
+        Unreadable: A run from a file is none.
+    """
     style, script = _read("page.css"), "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
     policy = (
         "default-src 'none'; "
         f"script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    parts = {"policy": policy, "style": style, "script": script, "data": island(page_data(records))}
+    parts = {"policy": policy, "style": style, "script": script, "data": _data(records)}
     # in one go: what is put in is not looked at again
     return _SLOT.sub(lambda slot: parts[slot[1]], _read("page.html"))
+
+
+def _data(records: Sequence[Record]) -> str:
+    try:
+        return island(page_data(records))
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        if any(record.imported for record in records):  # it may hold anything
+            raise Unreadable from error
+        raise
 
 
 def island(value: object) -> str:

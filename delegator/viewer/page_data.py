@@ -109,8 +109,8 @@ class _Run:
             "label": kept.label(_label(answer.get("trust", {}).get("label"))),
             "broken": record.broken,
             "tokens": sum(n for name, n in usage.items() if name.endswith("_tokens")),
-            "usd": usage.get("usd"),
-            "calls": usage.get("model_calls", len(record.calls)),
+            "usd": float(usage["usd"]) if usage.get("usd") is not None else None,
+            "calls": int(usage.get("model_calls", len(record.calls))),
             "events": len(record.events),
             "answer": [self._block(block) for block in blocks(str(answer.get("answer", "")))],
             "citations": list(self._citations(answer)),
@@ -145,10 +145,10 @@ class _Run:
             first = found[0][1] if found else {}
             passage = passages.get(str(first.get("source", "")))
             yield {
-                "n": citation["n"],
+                "n": int(citation["n"]),
                 "source": self._kept.text(citation["source"]),
                 "quote": self._kept.text(citation["quote"]),
-                "verified": citation["verified"],
+                "verified": bool(citation["verified"]),
                 "claim": self._kept.text(first["text"]) if first else None,
                 "by": list(dict.fromkeys(id for id, _ in found)),
                 "passage": self._kept.text(passage) if passage else None,
@@ -174,11 +174,11 @@ class _Run:
                     "task": self._kept.text(event.data["task"]),
                     "below": about if about in lives and about != id else LEADER,
                     "source": self._kept.text(event.data["source"]),
-                    "outcome": end["outcome"] if end else "",
+                    "outcome": str(end["outcome"]) if end else "",
                     "verdict": self._kept.text(end["verdict"] if end else ""),
                     "problem": self._kept.text(end.get("problem", "") if end else ""),
                     "feedback": self._kept.text(review.get("feedback", "")),
-                    "reviewer": review.get("by", ""),
+                    "reviewer": str(review.get("by", "")),
                     "label": self._kept.label(_label(end["label"]) if end else None),
                     "start": life.start,
                     "end": life.end,
@@ -219,9 +219,9 @@ class _Run:
         own = [call for call in self._record.calls if call.agent == id]
         seen = receipt or {}
         return {
-            "calls": seen.get("model_calls", len(own)),
-            "tools": seen.get("tool_calls", 0),
-            "failed": seen.get("failed_tool_calls", 0),
+            "calls": int(seen.get("model_calls", len(own))),
+            "tools": int(seen.get("tool_calls", 0)),
+            "failed": int(seen.get("failed_tool_calls", 0)),
             "sources": [
                 [self._kept.text(s["id"]), self._kept.text(s["sha256"])]
                 for s in seen.get("sources", ())

@@ -19,9 +19,9 @@ _NOT_SHOWN = (TextStreamed, ModelCallStarted, AgentStarted)
 class Unreadable(ConfigError):
     """What is said to be a run does not read like one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"{name} does not read like a run", hint="delegator show RUN --export FILE writes one."
+            "the file does not read like a run", hint="delegator show RUN --export FILE writes one."
         )
 
 
@@ -74,6 +74,8 @@ class Record:
     """What tool calls came to, by their place in the run."""
     places: Mapping[str, str]
     """By delegation: the call that asked for it, and what followed from that."""
+    imported: bool = False
+    """Whether it comes from a file, which may hold anything."""
     breaks: tuple[float, ...] = ()
     """When it was resumed."""
     broken: int | None = None
@@ -92,8 +94,8 @@ def recorded(past: Past, id: str) -> Record:
         ConfigError: There is no such run.
         Unreadable: A file holds something else.
     """
-    row = past.run(id)
     try:
+        row = past.run(id)
         events, breaks = _in_one_time(past.events(row["id"]))
         return Record(
             id=row["id"],
@@ -101,18 +103,19 @@ def recorded(past: Past, id: str) -> Record:
             question=row["question"],
             settings=json.loads(row["settings"]),
             started=float(row["started"]),
-            outcome=row["outcome"] or "",
+            outcome=str(row["outcome"] or ""),
             answer=json.loads(row["answer"]) if row["answer"] else None,
             events=events,
             calls=tuple(map(_called, past.calls(row["id"]))),
             results={tool["key"]: json.loads(tool["text"]) for tool in past.tools(row["id"])},
             places={place["id"]: place["path"] for place in past.places(row["id"])},
+            imported=past.imported,
             breaks=breaks,
             broken=past.broken_link(row["id"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if past.imported:
-            raise Unreadable("the file") from error
+            raise Unreadable from error
         raise
 
 
