@@ -306,7 +306,7 @@ def _worker(story: Story, id: str, use: ToolUse, turn: int, at: tuple[float, flo
         (
             began + 1.5,
             lambda: story.runs(
-                (began + 1.5, began + 1.5), (id, 1), search, {"hits": hits}, untrusted("d.1")
+                (began + 1.2, began + 1.5), (id, 1), search, {"hits": hits}, untrusted("d.1")
             ),
         ),
         (end, lambda: story.asks((began + 1.5, end), id, 2, [submit], 1_900)),

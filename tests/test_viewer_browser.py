@@ -237,6 +237,18 @@ def test_the_timeline_shows_who_waited_for_whom(opened: Any) -> None:
     assert after == pytest.approx(2 * before, rel=0.1)
 
 
+def test_zoomed_in_the_names_stay_and_what_is_chosen_comes_into_sight(opened: Any) -> None:
+    shown = opened("long")
+    press(shown, "2", *["+"] * 6, *["PageDown"] * 12, "Enter")
+    chosen = shown.page.locator("#timeline [aria-selected=true]")
+    lanes = shown.page.locator("#lanes-a").bounding_box()
+    name = chosen.locator(".lane-name").bounding_box()
+    bar = chosen.locator(".bar.model").first.bounding_box()
+    assert name["x"] == pytest.approx(lanes["x"], abs=2)
+    assert lanes["x"] < bar["x"] < lanes["x"] + lanes["width"]
+    assert name["y"] + name["height"] <= lanes["y"] + lanes["height"] + 1
+
+
 def test_of_five_thousand_events_only_those_in_sight_are_drawn(opened: Any) -> None:
     shown = opened("long")
     rows = "() => document.querySelectorAll('[role=option]').length"

@@ -66,14 +66,10 @@ def view(
 
 
 def _recorded(run: str, home: str | None) -> Record:
-    from delegator.viewer import Unreadable, recorded  # noqa: PLC0415
+    from delegator.viewer import recorded  # noqa: PLC0415
 
     with source(run, home) as past:
-        if not past.imported:
-            return recorded(past, run)
-        for row in past.runs(1):
-            return recorded(past, row["id"])
-        raise Unreadable
+        return recorded(past, run)
 
 
 def _replayed(run: str, before: Record, home: str | None, level: str) -> Record:

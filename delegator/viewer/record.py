@@ -88,14 +88,14 @@ class Record:
 
 
 def recorded(past: Past, id: str) -> Record:
-    """A run in the journal, or in an exported file.
+    """A run in the journal; or the one in an exported file, whatever its id.
 
     Raises:
         ConfigError: There is no such run.
         Unreadable: A file holds something else.
     """
     try:
-        row = past.run(id)
+        row = _only(past) if past.imported else past.run(id)
         events, breaks = _in_one_time(past.events(row["id"]))
         return Record(
             id=row["id"],
@@ -117,6 +117,13 @@ def recorded(past: Past, id: str) -> Record:
         if past.imported:
             raise Unreadable from error
         raise
+
+
+def _only(past: Past) -> Mapping[str, Any]:
+    """The run in a file."""
+    for row in past.runs(1):
+        return past.run(row["id"])
+    raise Unreadable
 
 
 def replayed(before: Record, events: Iterable[Event], answer: Answer, level: str) -> Record:

@@ -24,8 +24,10 @@ function timelinePart(run) {
   const changes = steps(run, total);
   const links = el(changes.length > 80 ? "div.links.many" : "div.links", { "aria-hidden": "true" }, ...changes);
   list.rows.append(links);
-  list.box.prepend(axis(total, run.time.breaks));
-  return el("div", {}, legend(run), zoomBar(list), list.box);
+  const ticks = el("div.track", {}, ...ticksOf(total, run.time.breaks, 1));
+  list.box.prepend(el("div.axis", { "aria-hidden": "true" }, ticks));
+  const zoomed = (zoom) => ticks.replaceChildren(...ticksOf(total, run.time.breaks, zoom));
+  return el("div", {}, legend(run), zoomBar(list, zoomed), list.box);
 }
 
 function byAgent(spans) {
@@ -122,13 +124,14 @@ function steps(run, total) {
   return nodes;
 }
 
-function axis(total, breaks) {
-  const step = timeStep(total / 6);
+function ticksOf(total, breaks, zoom) {
+  const step = timeStep(total / 6 / zoom);
   const ticks = [];
-  for (let at = 0; at <= total * 1.0001; at += step) {
+  for (let i = 0; i * step <= total * 1.0001; i += 1) {
+    const at = i * step;
     const tick = el("span.tick", {}, seconds(at));
     tick.style.left = `${(100 * at) / total}%`;
-    if (at > total * 0.93) tick.classList.add("last");
+    if (at > total * (1 - 0.07 / zoom)) tick.classList.add("last");
     ticks.push(tick);
   }
   for (const at of breaks) {
@@ -136,7 +139,7 @@ function axis(total, breaks) {
     mark.style.left = `${(100 * at) / total}%`;
     ticks.push(mark);
   }
-  return el("div.axis", { "aria-hidden": "true" }, el("div.track", {}, ...ticks));
+  return ticks;
 }
 
 /** Steps that a clock has: of minutes, where seconds are too many. */
@@ -158,14 +161,15 @@ function legend(run) {
   return el("div.legend", {}, el("p", {}, shares.length ? `Of the critical path: ${said}.` : "Nothing took any time."), el("p.keys", {}, ...key));
 }
 
-function zoomBar(list) {
+function zoomBar(list, zoomed) {
   let zoom = 1;
-  const say = el("span", {}, "1\u00d7");
+  const shown = el("span", {}, "1\u00d7");
   const to = (next) => {
     const middle = (list.box.scrollLeft + list.box.clientWidth / 2) / list.box.scrollWidth;
     zoom = Math.max(1, Math.min(next, MOST_ZOOM));
     list.box.style.setProperty("--zoom", zoom);
-    say.textContent = `${zoom}\u00d7`;
+    shown.textContent = `${zoom}\u00d7`;
+    zoomed(zoom);
     list.box.scrollLeft = middle * list.box.scrollWidth - list.box.clientWidth / 2;
   };
   list.box.addEventListener("keydown", (event) => {
@@ -173,7 +177,7 @@ function zoomBar(list) {
     if (event.key === "-") to(zoom / 2);
   });
   return el("div.zoom", {},
-    el("button.quiet", { type: "button", "aria-label": "Zoom out", click: () => to(zoom / 2) }, "\u2212"), say,
+    el("button.quiet", { type: "button", "aria-label": "Zoom out", click: () => to(zoom / 2) }, "\u2212"), shown,
     el("button.quiet", { type: "button", "aria-label": "Zoom in", click: () => to(zoom * 2) }, "+"));
 }
 

@@ -83,7 +83,7 @@ function virtualList({ id, name, height: heightNow, count, draw, pick, keys = ()
     current = Math.max(0, Math.min(to, count() - 1));
     const top = current * height;
     if (top < box.scrollTop) box.scrollTop = top;
-    const bottom = top + height - box.clientHeight;
+    const bottom = top + height + rows.offsetTop - box.clientHeight; // below a heading that stays
     if (bottom > box.scrollTop) box.scrollTop = bottom;
     paint();
   }
