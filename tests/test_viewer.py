@@ -381,6 +381,7 @@ def test_view_puts_a_replay_at_another_level_beside_a_run(main: Main, docs: Path
     data = json.loads(Elements(text).texts["script application/json"])
     assert [data["texts"][run["name"]] for run in data["runs"]] == [id, "replay at guarded"]
     assert [run["level"] for run in data["runs"]] == ["typed", "guarded"]
+    assert [run["replay"] for run in data["runs"]] == [False, True]
     assert len(data["runs"][1]["messages"]) > 3
     with Past(data_home()) as past:
         assert len(past.runs(9)) == 1  # it puts nothing on record

@@ -296,6 +296,7 @@ def test_two_runs_stand_side_by_side_and_each_has_its_own_details(opened: Any) -
     assert "trust level" in shown.text("#differences")
     left, right = (shown.page.locator("#answer .side").nth(i).bounding_box() for i in (0, 1))
     assert left["y"] == right["y"]
+    assert shown.page.locator("#answer .only").count() > 0
     shown.page.locator("#answer .side").nth(1).locator(".sentence").first.click()
     assert "claimed by" in shown.text("#inspector")
     shown.assert_quiet()

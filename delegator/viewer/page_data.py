@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from delegator.history import differences
 from delegator.sanitize import fold
 from delegator.trust import Label
-from delegator.viewer.messages import Sent, flat, messages
+from delegator.viewer.compared import compared
+from delegator.viewer.messages import Sent, messages
 from delegator.viewer.record import Record
 from delegator.viewer.sentences import Block, blocks
 from delegator.viewer.spending import Spending, spending
@@ -21,50 +21,20 @@ def page_data(records: Sequence[Record]) -> dict[str, Any]:
     runs = [_Run(record, kept).data() for record in records]
     return {
         "runs": runs,
-        "differences": _differences(records, kept),
+        "differences": _beside(records, kept),
         "texts": list(kept.texts),
         "labels": [json.loads(label) for label in kept.labels],
     }
 
 
-def _differences(records: Sequence[Record], kept: "_Kept") -> list[dict[str, Any]] | None:
-    """What the second run makes otherwise; `None` where there are no two answers."""
-    answers = [record.answer for record in records if record.answer]
-    if len(answers) != 2:  # noqa: PLR2004 - two sides
+def _beside(records: Sequence[Record], kept: "_Kept") -> list[dict[str, Any]] | None:
+    found = compared([record.answer for record in records])
+    if found is None:
         return None
     return [
-        {
-            "what": kept.text(one["what"]),
-            "sides": [_side(one[s], kept) for s in ("before", "after")],
-        }
-        for one in differences(*map(_readable, answers))
+        {"what": kept.text(one.what), "sides": [kept.text(one.before), kept.text(one.after)]}
+        for one in found
     ]
-
-
-def _side(value: object, kept: "_Kept") -> int:
-    if isinstance(value, bool):  # a delegation that only one of them has
-        return kept.text("there" if value else "")
-    return kept.text("" if value is None else value)
-
-
-def _readable(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer whose parts are texts to be read beside those of another, without what differs in every run."""
-    trust = answer["trust"]
-    label = trust["label"]
-    return {
-        **answer,
-        "citations": "\n".join(f"[{c['n']}] {c['source']}" for c in answer["citations"]),
-        "delegations": [
-            {**one, "report": _lines(one["report"]), "review": _lines(one["review"])}
-            for one in answer["delegations"]
-        ],
-        "trust": {**trust, "label": f"{label['integrity']}, {label['confidentiality']}"},
-    }
-
-
-def _lines(value: object) -> str | None:
-    """A report or a review, one text a line."""
-    return None if value is None else "\n".join(f"{name}: {words}" for name, words in flat(value))
 
 
 @dataclass(slots=True)
@@ -108,6 +78,7 @@ class _Run:
             "model": kept.text(started.get("model", "")),
             "label": kept.label(_label(answer.get("trust", {}).get("label"))),
             "broken": record.broken,
+            "replay": record.replay,
             "tokens": sum(n for name, n in usage.items() if name.endswith("_tokens")),
             "usd": float(usage["usd"]) if usage.get("usd") is not None else None,
             "calls": int(usage.get("model_calls", len(record.calls))),

@@ -76,6 +76,8 @@ class Record:
     """By delegation: the call that asked for it, and what followed from that."""
     imported: bool = False
     """Whether it comes from a file, which may hold anything."""
+    replay: bool = False
+    """Whether it was run without a model, on the record of another run."""
     breaks: tuple[float, ...] = ()
     """When it was resumed."""
     broken: int | None = None
@@ -140,6 +142,7 @@ def replayed(before: Record, events: Iterable[Event], answer: Answer, level: str
         events=kept,
         calls=tuple(call for call in before.calls if f"{call.agent}/{call.n}" in made),
         breaks=(),
+        replay=True,
     )
 
 

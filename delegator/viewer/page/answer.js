@@ -10,7 +10,8 @@ function answerPart(run) {
     const home = block.quoted ? quoteIn(blocks, last) : null;
     placed(home ? home : { children: blocks, append: (n) => blocks.push(n) }, node, wanted);
   }
-  return el("div.answer", {}, ...blocks);
+  const hint = RUNS.length > 1 ? el("p.hint.beside", {}, "Marked: what only this answer says.") : null;
+  return el("div", {}, hint, el("div.answer", {}, ...blocks));
 }
 
 const TAGS = { paragraph: "p", item: "li", heading: "h3", code: "pre" };
@@ -32,7 +33,8 @@ function placed(home, node, wanted) {
 
 function sentenceNode(run, sentence, kind) {
   const parts = sentence.parts.map(([style, i]) => partNode(run, style, text(i)));
-  if (kind === "code" || !sentence.cites.length) return el("span", {}, ...parts);
+  const only = RUNS.length > 1 && !saidElsewhere(run).has(wordsOf(sentence)) ? "only" : null;
+  if (kind === "code" || !sentence.cites.length) return el("span", { class: only }, ...parts);
   const node = el("span.sentence", {
     role: "button", tabindex: "0", "aria-pressed": "false",
     click: () => showEvidence(run, sentence, node, "mouse"),
@@ -42,7 +44,18 @@ function sentenceNode(run, sentence, kind) {
       showEvidence(run, sentence, node, "key");
     },
   }, ...parts);
+  if (only) node.classList.add(only);
   return node;
+}
+
+/** What the answer of the other run says, sentence by sentence, whatever it cites for it. */
+function saidElsewhere(run) {
+  run.elsewhere ??= new Set(RUNS.filter((other) => other !== run).flatMap((other) => other.answer.flatMap((block) => block.sentences.map(wordsOf))));
+  return run.elsewhere;
+}
+
+function wordsOf(sentence) {
+  return sentence.parts.filter(([style]) => style !== "cite").map(([, i]) => text(i)).join(" ").replace(/\s+/g, " ").trim();
 }
 
 function partNode(run, style, words) {

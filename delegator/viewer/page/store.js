@@ -23,7 +23,7 @@ function seconds(value) {
 
 /** Agents with whom they stand below, from the top: reviews and revisions follow what they are about. */
 function inTreeOrder(run) {
-  const below = Map.groupBy ? Map.groupBy(run.agents, (agent) => agent.below) : grouped(run.agents);
+  const below = grouped(run.agents, (agent) => agent.below);
   const order = [];
   const waiting = [...(below.get("") ?? [])].reverse().map((agent) => [agent, 0]);
   while (waiting.length) {
@@ -36,9 +36,14 @@ function inTreeOrder(run) {
   return order;
 }
 
-function grouped(agents) {
+/** Things by what `key` says of them, in their order. */
+function grouped(things, key) {
   const groups = new Map();
-  for (const agent of agents) groups.set(agent.below, [...(groups.get(agent.below) ?? []), agent]);
+  for (const thing of things) {
+    const name = key(thing);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(thing);
+  }
   return groups;
 }
 

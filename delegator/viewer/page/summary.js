@@ -18,6 +18,7 @@ function summaryPart(run) {
 
 function warnings(run) {
   const found = [];
+  if (run.replay) found.push("A replay, without a model: its calls take no time, and what is not on record fails.");
   if (run.broken !== null) found.push(`The record was changed: event ${run.broken} does not follow from the one before it.`);
   if (!run.outcome) found.push("The run did not end. What is on record is shown as far as it goes.");
   if (run.time.breaks.length) found.push(`It was resumed ${run.time.breaks.length === 1 ? "once" : `${run.time.breaks.length} times`}; the time between is left out.`);

@@ -8,8 +8,8 @@ const KINDS = { model: "model call", tool: "tool call", wait: "waits for subagen
 
 function timelinePart(run) {
   const total = run.time.seconds || 1;
-  const spans = byAgent(run.time.spans);
-  const path = byAgent(run.time.path.map(([agent, kind, start, end]) => ({ agent, kind, start, end })));
+  const spans = grouped(run.time.spans, (span) => span.agent);
+  const path = grouped(run.time.path, ([agent]) => agent);
   const list = virtualList({
     id: `lanes-${run.key}`, name: "Timeline: agents", height: () => LANE, tall: 430,
     count: () => run.lanes.length,
@@ -30,15 +30,6 @@ function timelinePart(run) {
   return el("div", {}, legend(run), zoomBar(list, zoomed), list.box);
 }
 
-function byAgent(spans) {
-  const found = new Map();
-  for (const span of spans) {
-    if (!found.has(span.agent)) found.set(span.agent, []);
-    found.get(span.agent).push(span);
-  }
-  return found;
-}
-
 function lane(run, agent, spans, path, total) {
   const own = spans.get(agent.id) ?? [];
   const track = el("div.track", {});
@@ -48,7 +39,7 @@ function lane(run, agent, spans, path, total) {
     track.append(bar("life", agent.start, agent.end, total, ""));
   }
   for (const [span, slot, deep] of sideBySide(own)) track.append(spanBar(run, span, total, slot, deep));
-  for (const part of path.get(agent.id) ?? []) track.append(bar("critical", part.start, part.end, total, ""));
+  for (const [, , start, end] of path.get(agent.id) ?? []) track.append(bar("critical", start, end, total, ""));
   const name = el("span.lane-name", {}, el("b", {}, agent.depth ? agent.id : ""), " ", say(oneLine(text(agent.name), 40)));
   name.style.paddingInlineStart = `${Math.min(agent.depth, 4) * 10}px`;
   return el("div.lane", { "aria-label": laneTitle(run, agent, own), "data-outcome": agent.outcome }, name, track);

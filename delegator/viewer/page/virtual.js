@@ -114,5 +114,5 @@ function virtualList({ id, name, height: heightNow, count, draw, pick, keys = ()
   addEventListener("beforeprint", () => { whole = count() <= 400; if (whole) paint(); });
   addEventListener("afterprint", () => { whole = false; paint(); });
   refresh();
-  return { box, rows, refresh, choose, move, clear: () => { chosen = -1; paint(); }, current: () => current };
+  return { box, rows, refresh };
 }
