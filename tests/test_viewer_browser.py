@@ -14,7 +14,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 import recorded_runs as runs
+from delegator.events import Noticed
 from delegator.journal import Past
+from delegator.sanitize import hidden
 from delegator.trust import Level
 from delegator.viewer import page, recorded
 from requirements import requirement
@@ -24,6 +26,20 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 QUESTION = "How do modern LLM agents learn to follow instructions and use tools effectively?"
 WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
+
+
+_CHECKED = (
+    *range(0x3200),
+    *range(0xD7F0, 0xFFFF, 7),
+    *range(0x1BC90, 0x1BCB0),
+    *range(0x1D160, 0x1D180),
+    *range(0xE0000, 0xE0200, 3),
+    0x10FFFD,
+)
+HIDDEN = [
+    chr(i) for i in _CHECKED if hidden(f"a{chr(i)}a") and chr(i) not in "\r\u2028\u2029\x85\x0b\x0c"
+]
+"""What a terminal would not be sent, because it would not show."""
 
 
 @dataclass(slots=True)
@@ -74,6 +90,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "hostile": (runs.hostile_run(home),),
             "long": (runs.long_run(home),),
         }
+        with runs.Story(home, id="20260102-030405-hid", question="What hides?") as story:
+            story.tell(0.0, "orchestrator", Noticed(text="".join(f"a{c}a " for c in HIDDEN)))
+            ids["hidden"] = (story.id,)
         with runs.Story(home, id="20260102-030405-none") as story:
             ids["unfinished"] = (story.id,)
     made = {}
@@ -169,6 +188,14 @@ def test_what_does_not_show_is_shown_by_its_number(opened: Any) -> None:
     assert shown.page.evaluate(isolated)
 
 
+@requirement("T8")
+def test_whatever_would_not_show_is_shown(opened: Any) -> None:
+    shown = opened("hidden")
+    shown.page.locator("#messages [role=option]").last.click()
+    said = shown.text("#inspector .said-list dd")
+    assert said.split() == [f"aU+{ord(c):04X}a" for c in HIDDEN]
+
+
 def test_a_click_on_a_sentence_shows_quote_source_and_the_agents_it_passed(opened: Any) -> None:
     shown = opened("good")
     shown.page.locator(".sentence").nth(1).click()
@@ -251,6 +278,8 @@ def test_zoomed_in_the_names_stay_and_what_is_chosen_comes_into_sight(opened: An
 
 def test_of_five_thousand_events_only_those_in_sight_are_drawn(opened: Any) -> None:
     shown = opened("long")
+    events = "() => JSON.parse(document.getElementById('data').textContent).runs[0].events"
+    assert shown.page.evaluate(events) >= 5_000
     rows = "() => document.querySelectorAll('[role=option]').length"
     assert shown.page.evaluate(rows) < 120
     press(shown, "4", "End")

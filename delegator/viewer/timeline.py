@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Literal
 
 from delegator.handoff import DELEGATE
@@ -105,7 +105,8 @@ def _model_spans(record: Record, seconds: float) -> Iterator[Span]:
 def _unanswered(call: Called, events: Sequence[Happened], seconds: float) -> Span:
     i = bisect_left(events, call.after, key=lambda event: event.seq)
     start = events[i].at if i < len(events) else seconds
-    later = (e.at for e in events[i + 1 :] if e.agent == call.agent or _ends(e, call.agent))
+    rest = islice(events, i + 1, None)
+    later = (e.at for e in rest if e.agent == call.agent or _ends(e, call.agent))
     return Span(
         agent=call.agent,
         kind="model",
