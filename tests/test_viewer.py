@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -352,6 +353,17 @@ def test_view_opens_the_page_in_the_persons_browser(main: Main, docs: Path, tmp_
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert (status, seen.read_text().strip()) == (0, str(page_file))
+
+
+def test_a_page_goes_into_a_pipe_and_leaves_it_one(main: Main, docs: Path, tmp_path: Path) -> None:
+    _, out, _ = main("ask", "--offline", "--json", "--docs", str(docs), QUESTION)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        assert main("view", json.loads(out)["run_id"], "--out", str(pipe))[0] == 0
+    assert read.result().startswith("<!doctype html>")
+    assert pipe.is_fifo()
 
 
 @requirement("cli:errors")

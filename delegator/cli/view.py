@@ -98,23 +98,32 @@ def _replayed(run: str, before: Record, home: str | None, level: str) -> Record:
 
 def _written(out: str | None, record: Record, text: str) -> Path:
     """The page in a file: written whole, or not at all."""
-    import os  # noqa: PLC0415
     import re  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
     name = re.sub(r"[^\w-]", "_", record.id)[:60] or "run"  # an exported file names itself
     path = Path(out) if out else Path(f"{name}.html")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(
-            os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii"
-        ) as file:
-            file.write(text)
-        partial.replace(path)
+        if path.is_file() or not path.exists():
+            _replaced(path, text)
+        else:  # a pipe or a device stays one
+            path.write_text(text, encoding="ascii")
     except OSError as error:
         raise ConfigError(
             f"cannot write the page {path}", hint=f"{error.strerror}. Choose another --out."
         ) from error
+    return path
+
+
+def _replaced(path: Path, text: str) -> None:
+    """A file for its owner alone, in the place of what was there."""
+    import os  # noqa: PLC0415
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        made = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(made, "w", encoding="ascii") as file:
+            file.write(text)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return path

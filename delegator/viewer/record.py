@@ -103,7 +103,7 @@ def recorded(past: Past, id: str) -> Record:
             id=row["id"],
             name=row["id"],
             question=row["question"],
-            settings=json.loads(row["settings"]),
+            settings=dict(json.loads(row["settings"])),
             started=float(row["started"]),
             outcome=str(row["outcome"] or ""),
             answer=json.loads(row["answer"]) if row["answer"] else None,
