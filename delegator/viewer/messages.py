@@ -87,6 +87,10 @@ class _Teller:
     _calls: dict[tuple[str, int], Called] = field(init=False)
     _inputs: dict[str, Mapping[str, Any]] = field(init=False)
     _reports: dict[str, Mapping[str, Any]] = field(init=False)
+    _made: dict[str, list[str]] = field(default_factory=dict)
+    """The delegations that go back to a tool call."""
+    _replies: dict[str, list[Called]] = field(default_factory=dict)
+    """What an agent answered, the last first."""
     _read: dict[str, Label] = field(init=False)
     """The label of all that an agent had read before its current turn."""
     _reading: dict[str, list[tuple[int, Label]]] = field(default_factory=dict)
@@ -99,6 +103,10 @@ class _Teller:
         self._inputs = {place: use.input for call in answered for place, use in uses(call)}
         delegations = (record.answer or {}).get("delegations", ())
         self._reports = {one["id"]: one for one in delegations}
+        for id, path in record.places.items():
+            self._made.setdefault(asked_by(path), []).append(id)
+        for call in sorted(answered, key=lambda call: -call.n):
+            self._replies.setdefault(call.agent, []).append(call)
         opening = USER
         for turn in record.settings.get("history", ()):
             opening &= Label.from_json(turn["label"])
@@ -223,8 +231,7 @@ class _Teller:
 
     def _found(self, place: str, tool: str) -> Body:
         if tool.startswith(DELEGATE):
-            made = (id for id, path in self.record.places.items() if asked_by(path) == place)
-            return tuple(("delegation", id) for id in made)
+            return tuple(("delegation", id) for id in self._made.get(place, ()))
         output = self.record.results.get(place, {}).get("output") or {}
         return tuple(flat(output.get("data", {})))
 
@@ -287,8 +294,7 @@ class _Teller:
 
     def _withheld(self, id: str) -> Body:
         """What a subagent said that did not count as its report."""
-        calls = [call for (agent, _), call in self._calls.items() if agent == id]
-        for call in sorted(calls, key=lambda call: -call.n):
+        for call in self._replies.get(id, ()):
             for _, use in uses(call):
                 if use.name == SUBMIT:
                     return tuple((f"withheld: {name}", text) for name, text in flat(use.input))

@@ -9,7 +9,7 @@ from delegator.sanitize import fold
 from delegator.trust import Label
 from delegator.viewer.compared import compared
 from delegator.viewer.messages import Sent, messages
-from delegator.viewer.record import Record
+from delegator.viewer.record import Called, Record
 from delegator.viewer.sentences import Block, blocks
 from delegator.viewer.spending import Spending, spending
 from delegator.viewer.timeline import LEADER, Span, Timeline, asked_by, shares, timeline
@@ -62,6 +62,9 @@ class _Run:
         self._times = timeline(record)
         self._money = spending(record, self._times)
         self._sent = messages(record)
+        self._calls: dict[str, list[Called]] = {}
+        for call in record.calls:
+            self._calls.setdefault(call.agent, []).append(call)
 
     def data(self) -> dict[str, Any]:
         record, kept, answer = self._record, self._kept, self._record.answer or {}
@@ -159,7 +162,7 @@ class _Run:
 
     def _leader(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         usage = answer.get("usage", {})
-        own = [call for call in self._record.calls if call.agent == LEADER]
+        own = self._calls.get(LEADER, [])
         empty = self._kept.text("")
         return {
             "id": LEADER,
@@ -187,7 +190,7 @@ class _Run:
 
     def _receipt(self, id: str, receipt: Mapping[str, Any] | None) -> dict[str, Any]:
         """What the harness saw it do; of one that did not end, what is known by its calls."""
-        own = [call for call in self._record.calls if call.agent == id]
+        own = self._calls.get(id, [])
         seen = receipt or {}
         return {
             "calls": int(seen.get("model_calls", len(own))),
