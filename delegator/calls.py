@@ -94,14 +94,13 @@ class Calls:
             self.around.recording.keep_tool(call.key, known)
         if known is not None and known.rule:
             return self.error(use, known.problem, invalid=self._repeats(use))
-        self.around.emit(self.agent, ToolStarted(tool=tool.name, subject=_subject(use.input)))
+        started = ToolStarted(tool=tool.name, subject=_subject(use.input), call=call.key)
+        self.around.emit(self.agent, started)
         self.watch.tool_calls += 1
-        return self._finished(tool, use, known or await self._done(tool, call))
+        return self._finished(tool, use, known or await self._done(tool, call), call.key)
 
     def _key(self, use: ToolUse) -> str:
-        """A call's place in the run, by what is asked: a server that is asked again gives other ids."""
-        said = _SORTED([use.name, use.input]).encode(errors="replace")
-        what = f"{self.agent}/{self.turn}/{hashlib.sha256(said).hexdigest()[:16]}"
+        what = place_of(self.agent, self.turn, use)
         self._keys[what] += 1
         return what if self._keys[what] == 1 else f"{what}-{self._keys[what]}"
 
@@ -144,10 +143,17 @@ class Calls:
     def _decided(self, tool: Tool, call: Call, decision: str, rule: str, digest: str = "") -> None:
         self.around.emit(
             self.agent,
-            Decided(tool=tool.name, decision=decision, rule=rule, digest=digest, label=call.label),
+            Decided(
+                tool=tool.name,
+                decision=decision,
+                rule=rule,
+                digest=digest,
+                label=call.label,
+                call=call.key,
+            ),
         )
 
-    def _finished(self, tool: Tool, use: ToolUse, done: Attempt) -> Output:
+    def _finished(self, tool: Tool, use: ToolUse, done: Attempt, key: str) -> Output:
         """Note what a tool did, and seal what it found."""
         fence = self.around.fence
         before = fence.removed
@@ -159,6 +165,7 @@ class Calls:
                 problem=done.problem,
                 label=result.label,
                 removed=fence.removed - before,
+                call=key,
             ),
         )
         return result
@@ -196,6 +203,12 @@ class Calls:
         text = self.around.fence.seal({"error": problem}, label=label, origin=origin)
         block = ToolResult(tool_use_id=use.id, text=text, is_error=True)
         return Output(call=use, block=block, label=label, invalid=invalid)
+
+
+def place_of(agent: str, turn: int, use: ToolUse) -> str:
+    """A call's place in the run, by what is asked: a server that is asked again gives other ids."""
+    said = _SORTED([use.name, use.input]).encode(errors="replace")
+    return f"{agent}/{turn}/{hashlib.sha256(said).hexdigest()[:16]}"
 
 
 def _failed(tool: Tool) -> Label:

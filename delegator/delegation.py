@@ -244,6 +244,7 @@ class Delegations:
                     rule=decision.rule,
                     digest="",
                     label=call.label,
+                    call=call.key,
                 )
             )
         return isinstance(decision, Denied)

@@ -72,6 +72,8 @@ class ToolStarted:
     tool: str
     subject: str
     """The first text argument, cut short: what a person watching wants to see."""
+    call: str = ""
+    """The call's place in the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class ToolFinished:
     """What the result is worth."""
     removed: int = 0
     """Invisible characters taken out of it."""
+    call: str = ""
+    """The call's place in the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,8 @@ class Decided:
     """SHA-256 of the exact call."""
     label: Label
     """What the call depends on."""
+    call: str = ""
+    """The call's place in the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -261,7 +261,11 @@ class Run:
             for turn in self._history
         ]
         traced = {"trace": trace} if trace else {}
-        own = {"level": self._setup.level.value, "history": turns}
+        own = {
+            "level": self._setup.level.value,
+            "limits": self._budget.limits.to_json(),
+            "history": turns,
+        }
         return {**self._setup.remembered, **own, **traced}
 
     async def _played(self) -> Answer:

@@ -74,6 +74,8 @@ _TOO_SECRET = Denied("P-F", "it would let text out that is more secret than the 
 _PLAN_IS_FIXED = Denied(
     "plan", "delegations are fixed before the first source is read", approvable=False
 )
+REASONS = {denied.rule: denied.reason for denied in (_NOT_THE_USERS, _TOO_SECRET, _PLAN_IS_FIXED)}
+"""Why a rule denies, for people."""
 
 
 def decide(effects: Effects, label: Label, *, guarded: bool, fixed_plan: bool) -> Decision:

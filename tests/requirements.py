@@ -34,6 +34,8 @@ PROMISES: dict[str, str] = {
     "cache": "What a prompt cache could serve stands under a marker.",
     "lab:agentdojo": "AgentDojo is played in the versions and pairs of the published table; what failed is no result.",
     "traces": "Every agent, model call and tool call has a span with the right parent; what was said is in none unasked.",
+    "view:inert": "A page of a run is one file: no text in it runs or leads anywhere, and it asks no network for anything.",
+    "view:why": "A page of a run shows each decision with its rule, its reason and the exact call.",
     "wire": "The Messages API is spoken with every stop reason and every fault named.",
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -30,6 +31,7 @@ from delegator.events import (
 )
 from delegator.outcome import EXIT_STATUS, Outcome, SourceSeen, Watch
 from delegator.trust import untrusted
+from scripts import ask, finds, one_delegation, search
 
 LABEL = untrusted("doc.1")
 WATCH = Watch(
@@ -141,6 +143,15 @@ def test_an_emitter_numbers_what_it_is_told_and_keeps_its_order() -> None:
     times = [one.at for one in seen]
     assert times == sorted(times)
     assert times[0] >= 0
+
+
+def test_the_events_of_a_tool_call_name_its_place_in_the_run(docs: Path) -> None:
+    _, told = ask(one_delegation([search(), finds()]), docs)
+    started = [one.what for one in told if isinstance(one.what, ToolStarted)]
+    finished = [one.what for one in told if isinstance(one.what, ToolFinished)]
+    assert [what.tool for what in started] == ["delegate_to_researcher", "search"]
+    assert {what.call for what in started} == {what.call for what in finished}
+    assert [what.call.rpartition("/")[0] for what in started] == ["orchestrator/1", "D1/1"]
 
 
 def test_a_receipt_does_not_change_with_what_is_seen_later() -> None:

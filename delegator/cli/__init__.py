@@ -2,6 +2,7 @@
 
 from delegator.cli import agentdojo as agentdojo
 from delegator.cli import past as past
+from delegator.cli import view as view
 from delegator.cli.commands import main
 
 __all__ = ["main"]

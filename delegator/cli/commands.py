@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from delegator.answer import Answer
+    from delegator.events import Event
     from delegator.journal import Journal
     from delegator.knowledge import Index
     from delegator.orchestrator import Turn
@@ -264,8 +265,9 @@ def run_one(
     journal: Journal | None = None,
     recording: Recording | None = None,
     history: tuple[Turn, ...] = (),
+    tell: Callable[[Event], None] = lambda _event: None,
 ) -> Answer:
-    """Run a question, or go on with it, for a person to watch."""
+    """Run a question, or go on with it, for a person to watch, and for whoever is told."""
     import asyncio  # noqa: PLC0415
 
     from delegator.api import opened  # noqa: PLC0415
@@ -290,6 +292,7 @@ def run_one(
                 with cancelling(run.cancel):
                     async for event in run:
                         watch(event)
+                        tell(event)
                         if as_events:
                             streams.put_json(event.to_json())
                     return await run.answer()

@@ -21,9 +21,9 @@ HOME = click.option(
 )
 AGENTS = click.option("--agents", metavar="DIR", help="Folder of agent files (.md).")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-_LEVELS = ("raw", "marked", "clean", "typed", "sealed", "guarded", "planned")
+LEVELS = ("raw", "marked", "clean", "typed", "sealed", "guarded", "planned")
 TRUST = click.option(
-    "--trust", type=click.Choice(_LEVELS), metavar="LEVEL",
+    "--trust", type=click.Choice(LEVELS), metavar="LEVEL",
     help="Defence level: raw, marked, clean, typed (default), sealed, guarded, planned.",
 )  # fmt: skip
 DOCS = click.option(

@@ -47,7 +47,7 @@ def runs(
 
     from delegator.history import runs_json, runs_text  # noqa: PLC0415
 
-    folder = _home(home)
+    folder = home_of(home)
     with _past(folder) as past:
         if delete or prune is not None:
             _forget(past, folder, delete, prune, sure=yes)
@@ -72,7 +72,7 @@ def show(run: str, *, as_events: bool, export: str | None, as_json: bool, home: 
 
     from delegator.history import exported, run_json, run_text  # noqa: PLC0415
 
-    with _past(_home(home)) as past:
+    with _past(home_of(home)) as past:
         row = past.run(run)
         if export is not None:
             Path(export).write_text(exported(past, row), encoding="utf-8")
@@ -94,12 +94,12 @@ def resume(run: str, *, as_json: bool, **options: Any) -> None:
     from delegator.journal import Journal  # noqa: PLC0415
     from delegator.recording import resumed  # noqa: PLC0415
 
-    with _past(_home(options["home"])) as past:
+    with _past(home_of(options["home"])) as past:
         row = past.run(run)
     chosen = settings(options, json.loads(row["settings"]))
     if not chosen.journal:
         raise click.UsageError("a run goes on in its journal; leave --no-journal out")
-    home = _home(options["home"])
+    home = home_of(options["home"])
     with followed(chosen):
         with Journal(home) as journal, resumed(row["id"], home, journal) as recording:
             answer = _gone_on(row, chosen, recording)
@@ -120,7 +120,7 @@ def replay(run: str, *, as_json: bool, **options: Any) -> None:
     from delegator.history import differences, differences_text  # noqa: PLC0415
     from delegator.recording import Recording  # noqa: PLC0415
 
-    with _source(run, options["home"]) as past:
+    with source(run, options["home"]) as past:
         row = past.run(past.runs(1)[0]["id"] if past.imported else run)
         if not row["answer"]:
             raise ConfigError("this run has no answer yet", hint=f"delegator resume {row['id']}")
@@ -144,7 +144,8 @@ def _gone_on(row: Mapping[str, Any], chosen: Chosen, recording: Recording) -> An
     return run_one(row["question"], chosen, recording=recording, history=history)
 
 
-def _home(given: str | None) -> Path:
+def home_of(given: str | None) -> Path:
+    """Where the journal is: as given, as in the settings file, or where it is for everybody."""
     from pathlib import Path  # noqa: PLC0415
 
     from delegator.home import data_home  # noqa: PLC0415
@@ -159,13 +160,13 @@ def _past(home: Path) -> Past:
     return Past(home)
 
 
-def _source(run: str, home: str | None) -> Past:
+def source(run: str, home: str | None) -> Past:
     """The journal, or a file that a run was exported to."""
     from pathlib import Path  # noqa: PLC0415
 
     from delegator.journal import Past  # noqa: PLC0415
 
-    return Past.of_file(Path(run)) if Path(run).is_file() else _past(_home(home))
+    return Past.of_file(Path(run)) if Path(run).is_file() else _past(home_of(home))
 
 
 def _forget(

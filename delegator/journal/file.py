@@ -14,9 +14,9 @@ BUSY_SECONDS = 20.0
 """How long one process waits for another that writes."""
 START = b""
 """What the first entry of a run is bound to."""
-CALL, REPLY, EFFECT, TOOL, PLACE = "call", "reply", "effect", "tool", "place"
+CALL, REPLY, EFFECT, TOOL, PLACE, LIFE = "call", "reply", "effect", "tool", "place", "life"
 """Entries that are no events: a model call before it is made and after it ended, a tool call with effects before it is made, what a tool
-found, where a delegation stands."""
+found, where a delegation stands, that another process went on."""
 _SCHEMAS = (
     """
 create table runs (

@@ -12,6 +12,7 @@ from delegator.journal.file import (
     EFFECT,
     ENTRIES,
     FILE,
+    LIFE,
     PLACE,
     REPLY,
     START,
@@ -29,7 +30,7 @@ _RUNS = (
     "select id, question, started, ended, outcome, settings, delegations, calls from runs"
     " order by started desc limit ?"
 )
-_NO_EVENTS = (CALL, EFFECT, TOOL, PLACE)
+_NO_EVENTS = (CALL, EFFECT, TOOL, PLACE, LIFE)
 
 
 class Past:
@@ -184,6 +185,10 @@ class Past:
     def effects(self, run: str) -> set[str]:
         """Keys of the tool calls with effects that were about to be made."""
         return {json.loads(row["data"])["key"] for row in self._entries(run, EFFECT)}
+
+    def lives(self, run: str) -> list[float]:
+        """When another process went on with a run: seconds since it began, of those in which one was at work."""
+        return [row["at"] for row in self._entries(run, LIFE)]
 
     def places(self, run: str) -> list[Row]:
         """Which delegation got which id: `path` and `id`."""

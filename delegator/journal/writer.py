@@ -23,6 +23,7 @@ from delegator.journal.file import (
     CALL,
     EFFECT,
     FILE,
+    LIFE,
     PLACE,
     REPLY,
     START,
@@ -76,6 +77,8 @@ class _Line:
     """The run's, once the file has been asked."""
     calls: int = 0
     places: int = 0
+    again: bool = False
+    """Whether the next entry is the first of a process that goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,7 @@ class Journal:
 
     def continues(self, run: str, n: int, chain: bytes, *, calls: int, places: int) -> None:
         """Entries of a run that was on record before go on after the `n`th."""
-        self._lines[run] = _Line(run, n, chain, calls=calls, places=places)
+        self._lines[run] = _Line(run, n, chain, calls=calls, places=places, again=True)
 
     def event(self, run: str, *, at: float, agent: str, kind: str, data: Mapping[str, Any]) -> None:
         """Something happened, so many seconds after the run began."""
@@ -257,6 +260,9 @@ class Journal:
         line = self._lines.get(run)
         if line is None:
             line = self._lines[run] = _Line(run)
+        if line.again:
+            line.again = False
+            self._told.told.append(_Entry(line, at, agent, LIFE, {"day": time.time()}))
         self._told.told.append(_Entry(line, at, agent, kind, data))
         self._soon()
         return line
