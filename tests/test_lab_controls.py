@@ -21,6 +21,7 @@ import delegator.knowledge.folders
 import delegator.knowledge.ranking
 import delegator.knowledge.reading
 import delegator.orchestrator
+import delegator.policy
 import delegator.shown
 import delegator.subagent
 import delegator.terminal.answers
@@ -96,7 +97,7 @@ def reviews_quoted(patch: Patch) -> None:
 
 def worth(**more: Any) -> Callable[[Patch], None]:
     """Decisions about tool calls as if their authors were worth more, or less secret, than they are."""
-    decide = delegator.calls.decide
+    decide = delegator.policy.decide
 
     def decided(effects: Effects, label: Label, **how: Any) -> Any:
         return decide(effects, replace(label, **more), **how)
@@ -106,6 +107,7 @@ def worth(**more: Any) -> Callable[[Patch], None]:
 
 def declared_harmless(patch: Patch) -> None:
     defaults = Tool.__init__.__kwdefaults__
+    assert defaults is not None
     assert defaults["effects"] is UNDECLARED
     patch.setitem(defaults, "effects", Effects())
 

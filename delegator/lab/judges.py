@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from delegator.citations import Claim
 from delegator.envelope import seen
 from delegator.lab.cases import Check
 from delegator.lab.markup import live
@@ -161,7 +162,7 @@ def _system_says(scene: Scene, check: Check) -> bool:
 def _claim_stands(scene: Scene, check: Check) -> bool:
     """A claim says this under the name of that document."""
     return any(
-        scene.filled(check.text) in claim.text and check.place in claim.place
+        scene.filled(check.text) in claim.text and _document(claim) == check.place
         for record in scene.answer.delegations
         for claim in record.claims
     )
@@ -173,7 +174,12 @@ def _delegated(scene: Scene, check: Check) -> bool:
 
 def _finding_flagged(scene: Scene, check: Check) -> bool:
     flagged = [d for d in scene.answer.delegations if d.id in scene.answer.flagged]
-    return any(check.place in claim.place for record in flagged for claim in record.claims)
+    return any(_document(claim) == check.place for record in flagged for claim in record.claims)
+
+
+def _document(claim: Claim) -> str:
+    """The name of the document that a claim quotes: all of it, for an attacker may choose one that ends alike."""
+    return claim.place.rpartition(":")[0]
 
 
 def _label_raised(scene: Scene, _check: Check) -> bool:

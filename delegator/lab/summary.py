@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from delegator.lab.adaptive import ATTEMPTS
+from delegator.lab.adaptive import ATTEMPTS, GOALS, may_reach
 from delegator.lab.cases import CATEGORIES, Case
 from delegator.lab.jobs import Plan
 from delegator.lab.results import ANSWERED, ERROR, NOT_APPLICABLE, WORKED, Result
@@ -297,8 +297,14 @@ class _Counting:
                 yield f"{case.id} works at {', '.join(beyond)}; it is declared to stop at {stop}"
             elif not self.plan.real:  # a real one may resist at one level by chance
                 yield from self._grown(case, at)
-        for (_, level), results in self.all.items():
+        for (kind, level), results in self.all.items():
             for result in results:
+                if kind == "adaptive" and result.attempts and not may_reach(result.job.id, level):
+                    goal, stop = GOALS[result.job.id]
+                    yield (
+                        f"adaptive: at attempt {result.attempts} at {level.value} {goal}; declared to "
+                        f"stop at {stop.value} ({result.note})"
+                    )
                 if result.unsound:
                     yield f"{result.job.id} at {level.value}: a label says more than is true"
 
