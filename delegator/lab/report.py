@@ -13,6 +13,8 @@ from delegator.trust import Level
 NARROWEST, WIDEST = 60, 110
 _ROOMY = 88
 """Columns from which the names of levels stand in full above a grid."""
+_MIDDLE = 70
+"""Columns from which a grid says how many cases a row has."""
 _MANY = 12
 """Lines of one list; the rest is counted."""
 
@@ -135,10 +137,11 @@ def _grid(
     names = [level.value if width >= _ROOMY else level.value[:3] for level in levels]
 
     def cells() -> Iterator[Sequence[str]]:
-        yield ("", "cases", *names)
+        yield ("", *(["cases"] if width >= _MIDDLE else []), *names)
         for name, by in rows.items():
             most = max(one.of for one in by.values()) // max(summary.plan.seeds, 1)
-            yield (name, str(most), *(_whole(by[level]) for level in levels))
+            counted = [str(most)] if width >= _MIDDLE else []
+            yield (name, *counted, *(_whole(by[level]) for level in levels))
 
     yield from _section(title, cells())
 

@@ -302,8 +302,8 @@ class _Counting:
                 if kind == "adaptive" and result.attempts and not may_reach(result.job.id, level):
                     goal, stop = GOALS[result.job.id]
                     yield (
-                        f"adaptive: at attempt {result.attempts} at {level.value} {goal}; declared to "
-                        f"stop at {stop.value} ({result.note})"
+                        f"adaptive attacker at {level.value}, attempt {result.attempts}: {goal}; "
+                        f"declared to stop at {stop.value} ({result.note})"
                     )
                 if result.unsound:
                     yield f"{result.job.id} at {level.value}: a label says more than is true"
