@@ -21,6 +21,8 @@ from delegator.trust import Level
 from programs import Main, interruptible, main, started
 from programs import run as program
 from requirements import requirement
+from serving import delegate, have_reviewed, playing, serving
+from serving import say as words
 
 __all__ = ["interruptible", "main"]
 
@@ -268,3 +270,21 @@ def _until(file: Path, process: Any) -> Iterator[None]:
     while process.poll() is None and not (file.exists() and file.stat().st_size):
         os.sched_yield()
         yield
+
+
+def test_a_real_model_is_attacked_below_a_ceiling_that_is_told_before(tmp_path: Path) -> None:
+    """It obeys nothing, reads the poison, and is judged by the same code."""
+    orders = [delegate("What is BM25?"), have_reviewed("D1"), words("BM25 is a ranking function.")]
+    with serving(playing(*orders * 2)) as served:
+        args = ("--base-url", served.url, "--model", "claude-sonnet-4-5", "--max-tokens", "250000")
+        status, out, err = program(
+            "trust", "run", "--trust", "typed", "--case", "order-plain", "--seed", "1", "--jobs",
+            "1", "--out", str(tmp_path), *args, ANTHROPIC_API_KEY="sk-of-the-tests",
+        )  # fmt: skip
+    assert err.startswith("2 runs, at worst 200,000 tokens, $")
+    assert "with claude-sonnet-4-5" in out.split("\n")[0]
+    assert status == 0, out
+    found = {r.job.id: r for r in Folder(tmp_path).results()}
+    assert found["order-plain"].outcome == "stopped"
+    assert found["order-plain"].exposure["researcher"][0] > 0
+    assert "sk-of-the-tests" not in (tmp_path / PLAN).read_text() + out + err

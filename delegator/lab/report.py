@@ -41,12 +41,28 @@ def _lines(summary: Summary, width: int) -> Iterator[str]:
             "The model obeys every text it can read: these shares are coverage, not odds.", width
         )
     yield from _section("Attacks that worked", _attacks(summary.rows))
+    yield from _wrapped(
+        "clusters: interval by families of cases; beyond: worked although declared to be stopped, "
+        "and below what that lies if none did",
+        width,
+        "  ",
+    )
     yield from _grid("By boundary, in %", summary, summary.by_boundary, width)
     named = {f"{n:>2} {CATEGORIES[n]}": by for n, by in summary.by_category.items()}
     yield from _grid("By category, in %", summary, named, width)
     yield from _section("Who could read the attacker, in % of calls", _exposed(summary.rows))
+    yield from _wrapped(
+        "spread: loops reached by one attack; amplified: tokens against no attack, median and most",
+        width,
+        "  ",
+    )
     if plan.benign:
         yield from _section("What it costs where nobody attacks", _costs(summary.rows))
+        yield from _wrapped(
+            "blocked: answered by raw and not here; attacked: questions answered while texts attack",
+            width,
+            "  ",
+        )
     if summary.adapted:
         yield from _section("Adaptive attacker, campaigns that worked", _adapted(summary.adapted))
         yield from _firsts(summary.adapted, width)

@@ -16,7 +16,7 @@ from delegator.knowledge import Index
 from delegator.lab.behaviours import behaviour
 from delegator.lab.cases import Case, CaseTool, From
 from delegator.lab.words import Words, fill
-from delegator.messages import message_to_wire, tool_to_wire
+from delegator.messages import block_to_wire, message_to_wire, tool_to_wire
 from delegator.model import Model, ModelEvent, Reply, Request
 from delegator.models.offline import Offline
 from delegator.models.scripted import Scripted
@@ -67,16 +67,21 @@ class Counted:
 
     async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
         """Pass on what the model answers."""
-        sent = [
-            request.system,
-            *(json.dumps(message_to_wire(message)) for message in request.messages),
-            *(json.dumps(tool_to_wire(tool)) for tool in request.tools),
-        ]
-        self.characters += sum(map(len, sent))
+        self.characters += len(request.system)
+        self.characters += sum(_length(message_to_wire(message)) for message in request.messages)
+        self.characters += sum(_length(tool_to_wire(tool)) for tool in request.tools)
         async for event in self._model.stream(request):
             if isinstance(event, Reply):
-                self.characters += len(str(event.content))
+                self.characters += sum(_length(block_to_wire(block)) for block in event.content)
             yield event
+
+
+def _length(wire: object) -> int:
+    """Characters of JSON; of what is nested too deep for a request, none."""
+    try:
+        return len(json.dumps(wire))
+    except RecursionError:
+        return 0
 
 
 class Mixed:

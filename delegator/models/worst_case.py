@@ -105,18 +105,19 @@ def _texts(request: Request) -> Iterator[str]:
 
 
 def _strings(value: object) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for key, item in value.items():
-                yield str(key)
-                yield from _strings(item)
-        case list() | tuple():
-            for item in value:
-                yield from _strings(item)
-        case _:
-            pass
+    """All texts in a value, however deep they lie."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case Mapping() as fields:
+                yield from map(str, fields)
+                left += fields.values()
+            case list() | tuple() as items:
+                left += items
+            case _:
+                pass
 
 
 def readings(text: str) -> Iterator[str]:
