@@ -204,6 +204,7 @@ def test_without_a_seed_a_fresh_one_is_drawn_and_kept(main: Main, tmp_path: Path
         (("--seeds", "0"), "0 is not in the range"),
         (("--adaptive", "3", "--model", "x"), "needs the worst-case model"),
         (("--model", "x", "--max-usd", "1"), "the price of this model is not known"),
+        (("--max-tokens", "1"), "the worst-case model costs nothing"),
     ],
 )
 def test_wrong_usage_is_said_in_two_lines_with_status_2(
@@ -219,6 +220,14 @@ def test_wrong_usage_is_said_in_two_lines_with_status_2(
 def test_a_report_of_nothing_says_what_to_do(main: Main, tmp_path: Path) -> None:
     assert main("trust", "report", str(tmp_path))[0] == 2
     assert "delegator trust run" in main("trust", "report", "--home", str(tmp_path))[2]
+
+
+def test_results_of_other_cases_are_not_reported(main: Main, tmp_path: Path) -> None:
+    plan = {**PLAN_A.to_json(), "cases_sha256": "0" * 64}
+    Folder(tmp_path).claim(plan)
+    status, out, err = main("trust", "report", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert "the cases have changed" in err
 
 
 def test_cases_are_listed_and_their_schema_printed_without_running_any(

@@ -220,6 +220,11 @@ def _purse(plan: Plan, tokens: int | None, usd: float | None) -> Purse | None:
     from delegator.lab.runner import Purse  # noqa: PLC0415
 
     if not plan.real:
+        if tokens or usd:
+            raise ConfigError(
+                "the worst-case model costs nothing",
+                hint="--max-tokens and --max-usd go with --model.",
+            )
         return None
     worst_tokens, worst_usd = worst_of_one(plan)
     if usd is not None and worst_usd is None:
@@ -258,6 +263,11 @@ def _reported(folder: Path, *, as_json: bool) -> Summary:
         raise ConfigError(
             f"{folder} holds no results of the lab ({PLAN})", hint="delegator trust run makes some."
         ) from None
+    if plan.to_json()["cases_sha256"] != kept.plan.get("cases_sha256"):
+        raise ConfigError(
+            f"the cases have changed since the results in {folder} were made",
+            hint="delegator trust run makes new ones.",
+        )
     summary = summarize(plan, kept.results())
     (folder / "report.json").write_text(f"{report_json(summary)}\n", encoding="utf-8")
     (folder / "report.html").write_text(page(summary), encoding="utf-8")

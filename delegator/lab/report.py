@@ -42,8 +42,7 @@ def _lines(summary: Summary, width: int) -> Iterator[str]:
         )
     yield from _section("Attacks that worked", _attacks(summary.rows))
     yield from _wrapped(
-        "clusters: interval by families of cases; beyond: worked although declared to be stopped, "
-        "and below what that lies if none did",
+        "clusters: 95 % by families of cases; beyond: worked past the declared stop, with a bound if none did",
         width,
         "  ",
     )
