@@ -1,9 +1,9 @@
 """A plan is run in any order, by any number of processes, after any interruption: its results are the same to the byte."""
 
 import json
-import os
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from delegator.errors import ConfigError
 from delegator.lab import jobs as jobs_module
+from delegator.lab import progress, runner
 from delegator.lab.jobs import Plan, perform
 from delegator.lab.results import ERROR, PLAN, RESULTS, Folder, Job, Result
 from delegator.lab.runner import Purse, run
@@ -18,13 +19,13 @@ from delegator.lab.summary import summarize
 from delegator.lab.world import play
 from delegator.models.scripted import Scripted, say
 from delegator.trust import Level
-from programs import Main, interruptible, main, started
+from programs import Main, main
 from programs import run as program
 from requirements import requirement
 from serving import delegate, have_reviewed, playing, serving
 from serving import say as words
 
-__all__ = ["interruptible", "main"]
+__all__ = ["main"]
 
 PLAN_A = Plan(
     seed="1",
@@ -244,41 +245,53 @@ def test_cases_are_listed_and_their_schema_printed_without_running_any(
 
 
 @requirement("lab:same")
-def test_an_interrupted_run_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "o"
-    args = (
-        "trust",
-        "run",
-        "--seed",
-        "1",
-        "--trust",
-        "raw",
-        "--boundary",
-        "answer",
-        "--out",
-        str(out),
-    )
-    with started(*args, "--jobs", "2") as process:
-        for _ in _until(out / RESULTS, process):
-            pass
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
-    assert process.returncode == 130
-    assert f"--out {out} goes on" in " ".join(err.decode().split())
-    before = Folder(out).results()
-    assert 0 < len(before) < 40
-    status, _, _ = program(*args, "--jobs", "2")
-    assert status == 0
-    whole = tmp_path / "whole"
-    assert program(*args[:-1], str(whole), "--jobs", "1")[0] == 0
-    assert (out / RESULTS).read_bytes() == (whole / RESULTS).read_bytes()
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_run_keeps_what_is_done_and_goes_on(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    def run_into(folder: str) -> tuple[int, str, str]:
+        args = ("--seed", "1", "--trust", "raw", "--boundary", "critic", "--quiet")
+        return main("trust", "run", *args, "--jobs", jobs, "--out", str(tmp_path / folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "shown", _interrupting_after(3))
+        status, out, err = run_into("cut")
+    assert (status, out) == (130, "")
+    assert f"--out {tmp_path / 'cut'} goes on" in err
+    assert len(Folder(tmp_path / "cut").results()) == 3
+    assert run_into("cut")[0] == run_into("whole")[0] == 0
+    assert (tmp_path / "cut" / RESULTS).read_bytes() == (tmp_path / "whole" / RESULTS).read_bytes()
 
 
-def _until(file: Path, process: Any) -> Iterator[None]:
-    """Until a result is in the file, or the program is over."""
-    while process.poll() is None and not (file.exists() and file.stat().st_size):
-        os.sched_yield()
-        yield
+def _interrupting_after(results: int) -> Any:
+    """A bar on which a person presses Ctrl-C when so many runs are done."""
+
+    @contextmanager
+    def shown(_of: int, *, quiet: bool) -> Iterator[Callable[[Result], None]]:
+        assert quiet
+        told: list[Result] = []
+
+        def tell(result: Result) -> None:
+            told.append(result)
+            if len(told) == results:
+                raise KeyboardInterrupt
+
+        yield tell
+
+    return shown
+
+
+def test_a_killed_process_ends_the_run_in_two_lines_and_loses_nothing(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> bool:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(runner, "run", dies)
+    status, out, err = main("trust", "run", "--case", "mail-sent", *_alone(tmp_path / "o"))
+    assert (status, out) == (1, "")
+    assert err.startswith("delegator: a process of the lab was killed\n")
+    assert len(err.splitlines()) == 2
 
 
 def test_a_real_model_is_attacked_below_a_ceiling_that_is_told_before(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import click
 
 from delegator.cli.commands import trust
 from delegator.cli.options import HOME, JSON
-from delegator.errors import ConfigError
+from delegator.errors import ConfigError, DelegatorError
 from delegator.terminal import streams
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from delegator.lab.jobs import Plan
+    from delegator.lab.results import Folder
     from delegator.lab.runner import Purse
     from delegator.lab.summary import Summary
 
@@ -129,11 +130,11 @@ def run(*, listed: bool, schema: bool, as_json: bool, quiet: bool, jobs: int | N
 
         streams.put_json(case_schema().document, indent=2)
         return
-    folder = _folder(options["out"], options["home"], named=listed)
-    plan = _plan(options, Folder(folder))
     if listed:
-        _list(plan, as_json=as_json)
+        _list(_plan(options, known_seed=""), as_json=as_json)
         return
+    folder = _folder(options["out"], options["home"])
+    plan = _plan(options, known_seed=str(Folder(folder).plan.get("seed", "")))
     purse = _purse(plan, options["max_tokens"], options["max_usd"])
     complete = _run(plan, Folder(folder), jobs or _cores(), purse, quiet=quiet)
     summary = _reported(folder, as_json=as_json)
@@ -160,7 +161,7 @@ def report(*, folder: str | None, as_json: bool, home: str | None) -> None:
     raise SystemExit(BROKEN if summary.broken else 0)
 
 
-def _plan(options: dict[str, Any], folder: Any) -> Plan:
+def _plan(options: dict[str, Any], *, known_seed: str) -> Plan:
     """The plan that the options describe; without --seed, the seed of the folder, or a fresh one."""
     from pathlib import Path  # noqa: PLC0415
 
@@ -175,7 +176,7 @@ def _plan(options: dict[str, Any], folder: Any) -> Plan:
             "the adaptive attacker needs the worst-case model",
             hint="Leave --adaptive or --model out.",
         )
-    seed = options["seed"] or folder.plan.get("seed") or secrets.token_hex(4)
+    seed = options["seed"] or known_seed or secrets.token_hex(4)
     chosen = tuple(level for level in Level if level.value in options["levels"])
     plan = Plan(
         seed=str(seed)[:64],
@@ -236,7 +237,9 @@ def _purse(plan: Plan, tokens: int | None, usd: float | None) -> Purse | None:
     return Purse(tokens=tokens, usd=usd, each_tokens=worst_tokens, each_usd=worst_usd)
 
 
-def _run(plan: Plan, folder: Any, jobs: int, purse: Purse | None, *, quiet: bool) -> bool:
+def _run(plan: Plan, folder: Folder, jobs: int, purse: Purse | None, *, quiet: bool) -> bool:
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+
     from delegator.lab.progress import shown  # noqa: PLC0415
     from delegator.lab.runner import run as run_plan  # noqa: PLC0415
 
@@ -246,6 +249,10 @@ def _run(plan: Plan, folder: Any, jobs: int, purse: Purse | None, *, quiet: bool
     except KeyboardInterrupt:
         streams.notice(f"what is done is kept: the same command with --out {folder.path} goes on")
         raise
+    except BrokenProcessPool:
+        stopped = DelegatorError("a process of the lab was killed")
+        stopped.hint = f"What is done is kept: the same command with --out {folder.path} goes on."
+        raise stopped from None
 
 
 def _reported(folder: Path, *, as_json: bool) -> Summary:
@@ -292,18 +299,14 @@ def _home(given: str | None) -> Path:
     return (Path(given).expanduser() if given else data_home()) / "lab"
 
 
-def _folder(out: str | None, home: str | None, *, named: bool) -> Path:
+def _folder(out: str | None, home: str | None) -> Path:
     """Where the results of this run go: a folder of its own, if none is named."""
     import time  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
     if out:
         return Path(out).expanduser()
-    name = (
-        "none"
-        if named
-        else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    )
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     return _home(home) / name
 
 

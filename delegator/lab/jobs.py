@@ -156,7 +156,7 @@ def perform(plan: Plan, job: Job) -> Result:
     try:
         with tempfile.TemporaryDirectory(prefix="delegator-lab-") as folder:
             return asyncio.run(_WORK[job.kind](plan, job, Path(folder)))
-    except (DelegatorError, OSError, RecursionError, ValueError, RuntimeError) as error:
+    except (DelegatorError, OSError, ValueError, RuntimeError) as error:
         return Result(job=job, outcome=ERROR, note=type(error).__name__)
 
 

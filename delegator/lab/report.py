@@ -34,7 +34,7 @@ def _lines(summary: Summary, width: int) -> Iterator[str]:
     plan = summary.plan
     done = "" if summary.complete else f" of {summary.of:,}"
     who = one_line(plan.model or plan.base_url, 60) if plan.real else "the worst-case model"
-    head = f"{len(summary.cases)} cases, {summary.runs:,}{done} runs, seed {plan.seed}, with {who}"
+    head = f"{len(summary.cases)} cases, {summary.runs:,}{done} runs, seed {one_line(plan.seed, 64)}, with {who}"
     yield from _wrapped(head, width)
     if not plan.real:
         yield from _wrapped(

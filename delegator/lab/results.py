@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -54,7 +54,7 @@ class Result:
     def to_line(self) -> str:
         """As one line of JSON."""
         head = asdict(self.job)
-        own = asdict(replace(self))
+        own = asdict(self)
         del own["job"]
         kept = {key: value for key, value in own.items() if value or key in ("outcome", "right")}
         return json.dumps({**head, **kept}, ensure_ascii=False)

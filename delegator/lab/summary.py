@@ -188,8 +188,15 @@ class _Counting:
     def __init__(self, plan: Plan, cases: Mapping[str, Case], results: Sequence[Result]) -> None:
         self.plan, self.cases = plan, cases
         self.all: dict[tuple[str, Level], list[Result]] = defaultdict(list)
+        self._worked: dict[str, set[Level]] = defaultdict(set)
+        self._tried: dict[str, set[Level]] = defaultdict(set)
         for result in results:
-            self.all[result.job.kind, Level(result.job.level)].append(result)
+            level = Level(result.job.level)
+            self.all[result.job.kind, level].append(result)
+            if result.job.kind == "attack" and result.outcome not in (ERROR, NOT_APPLICABLE):
+                self._tried[result.job.id].add(level)
+                if result.outcome == WORKED:
+                    self._worked[result.job.id].add(level)
 
     def attacks(self, level: Level) -> list[Result]:
         """Attacks that were tried to their end at a level."""
@@ -281,11 +288,7 @@ class _Counting:
 
     def worked_at(self, case: Case) -> tuple[Level, ...]:
         """The levels at which a case worked, with any of its seeds."""
-        return tuple(
-            level
-            for level in self.plan.levels
-            if any(r.job.id == case.id and r.outcome == WORKED for r in self.attacks(level))
-        )
+        return tuple(level for level in self.plan.levels if level in self._worked[case.id])
 
     def broken(self) -> Iterator[str]:
         """Cases that worked where they are declared to be stopped, sets that grew, and labels that said too much."""
@@ -320,13 +323,10 @@ class _Counting:
             idle = [
                 level.value
                 for level in self.plan.levels
-                if case.works_at(level) and level not in at and self._tried(case, level)
+                if case.works_at(level) and level not in at and level in self._tried[case.id]
             ]
             if idle:
                 yield f"{case.id} does not work at {', '.join(idle)}, where it is declared to"
-
-    def _tried(self, case: Case, level: Level) -> bool:
-        return any(result.job.id == case.id for result in self.attacks(level))
 
     def residual(self) -> Iterator[tuple[Case, tuple[Level, ...]]]:
         """Cases that are declared to work at `guarded`, and where they did."""
