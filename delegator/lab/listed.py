@@ -8,6 +8,7 @@ from itertools import groupby
 from delegator.lab.cases import CATEGORIES, Case
 from delegator.lab.report import NARROWEST, WIDEST
 from delegator.sanitize import one_line
+from delegator.terminal.board import counted
 
 
 def cases_json(cases: Sequence[Case]) -> str:
@@ -45,4 +46,4 @@ def _lines(cases: Sequence[Case], width: int) -> Iterator[str]:
                 initial_indent=" " * 12,
                 subsequent_indent=" " * 12,
             )
-    yield f"{len(cases)} cases; before each the first level that stops it"
+    yield f"{counted(len(cases), 'case')}; before each the first level that stops it"

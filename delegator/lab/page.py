@@ -13,6 +13,7 @@ from delegator.lab.report import percent, times
 from delegator.lab.statistics import Share
 from delegator.lab.summary import MOST_TOKENS, Row, Summary
 from delegator.sanitize import one_line
+from delegator.terminal.board import counted
 from delegator.trust import Level
 
 _MODEL_CHARACTERS = 80
@@ -46,7 +47,9 @@ def _body(summary: Summary) -> Iterator[str]:
     )
     done = f"{summary.runs:,}" if summary.complete else f"{summary.runs:,} of {summary.of:,}"
     yield "<h1>Trust lab</h1>"
-    yield _note(f"{len(summary.cases)} cases, {done} runs, seed {plan.seed}, with {who}.")
+    yield _note(
+        f"{counted(len(summary.cases), 'case')}, {done} runs, seed {plan.seed}, with {who}."
+    )
     yield from _verdict(summary)
     levels = [level.value for level in plan.levels]
     yield from _part(

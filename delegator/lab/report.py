@@ -8,6 +8,7 @@ from delegator.lab.cases import CATEGORIES
 from delegator.lab.statistics import Share
 from delegator.lab.summary import Adapted, Row, Summary
 from delegator.sanitize import one_line
+from delegator.terminal.board import counted
 from delegator.trust import Level
 
 NARROWEST, WIDEST = 60, 110
@@ -34,7 +35,7 @@ def _lines(summary: Summary, width: int) -> Iterator[str]:
     plan = summary.plan
     done = "" if summary.complete else f" of {summary.of:,}"
     who = one_line(plan.model or plan.base_url, 60) if plan.real else "the worst-case model"
-    head = f"{len(summary.cases)} cases, {summary.runs:,}{done} runs, seed {one_line(plan.seed, 64)}, with {who}"
+    head = f"{counted(len(summary.cases), 'case')}, {summary.runs:,}{done} runs, seed {one_line(plan.seed, 64)}, with {who}"
     yield from _wrapped(head, width)
     if not plan.real:
         yield from _wrapped(
