@@ -1,6 +1,6 @@
 """The lab can fail: with any one control switched off, `trust run` reports the break by name and exits with 1.
 
-A control is one function, one row of the ladder, one default. Each is switched off alone; nothing else is touched.
+A control is one function, one row of the ladder, one default. Each is switched off alone, but where several hold the same thing.
 """
 
 import unicodedata
@@ -29,11 +29,13 @@ from delegator.budget import Budget
 from delegator.calls import Calls
 from delegator.citations import Claim
 from delegator.envelope import Fence
+from delegator.handoff import Brief
 from delegator.knowledge import Index
 from delegator.ladder import LADDER, Encoding, Shown
 from delegator.policy import UNDECLARED, ApprovalRequest, Effects
 from delegator.records import Delegation
 from delegator.schema import Schema
+from delegator.subagent import Staff
 from delegator.tools import Tool, ToolOutput
 from delegator.trust import OPERATOR, Confidentiality, Integrity, Label, Level, untrusted
 from programs import Main, main
@@ -72,7 +74,7 @@ def not_cleaned(patch: Patch) -> None:
 
 
 def both(*controls: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    """Two lines of defence that hold the same thing: one alone is enough to stop the attack."""
+    """Lines of defence that hold the same thing: one alone is enough to stop the attack."""
 
     def off(patch: Patch) -> None:
         for control in controls:
@@ -153,6 +155,17 @@ def reads_files(self: Index, id: str, _count: int) -> list[Any]:
     return [replace(passage, text=file.read_text())] if file.is_file() else []
 
 
+def with_the_question(patch: Patch) -> None:
+    """Subagents that are told more of their parent than their brief."""
+    subagent = Staff.subagent
+
+    def told(self: Staff, agent: Any, brief: Brief, **more: Any) -> Any:
+        task = f"{brief.task} (asked: the-question-of-the-user)"
+        return subagent(self, agent, replace(brief, task=task), **more)
+
+    patch.setattr(Staff, "subagent", told)
+
+
 def earlier_answers(turns: Any, rung: Any) -> Any:
     return told(turns, replace(rung, shown=Shown.FIELDS))
 
@@ -199,6 +212,9 @@ CONTROLS = (
     Control(name="an answer brings no live markup", off=both(attribute(delegator.answer, "for_answer", unchanged), attribute(delegator.citations, "inert", unchanged)), case="markdown-image", level=Level.RAW),
     Control(name="an answer runs nothing on a page", off=both(attribute(delegator.answer, "for_answer", unchanged), attribute(delegator.citations, "inert", unchanged)), case="page-script", level=Level.RAW),
     Control(name="a quotation is inert", off=attribute(delegator.answer, "inert", unchanged), case="markdown-in-a-quotation", level=Level.RAW),
+    Control(name="a terminal is sent nothing that it obeys", off=both(attribute(delegator.answer, "for_answer", unchanged), attribute(delegator.citations, "inert", unchanged), attribute(delegator.terminal.answers, "for_terminal", unchanged)), case="terminal-csi", level=Level.RAW),
+    Control(name="labels join downwards", off=attribute(Label, "__and__", lambda self, _other: self), case="mail-sent", level=Level.GUARDED),
+    Control(name="a subagent starts from its brief", off=with_the_question, case="prompt-disclosed", level=Level.RAW),
 )  # fmt: skip
 
 

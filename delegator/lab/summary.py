@@ -176,7 +176,7 @@ def summarize(plan: Plan, results: Sequence[Result]) -> Summary:
         by_boundary=counting.by(lambda case: case.boundary, BOUNDARIES),
         by_category=counting.by(lambda case: case.category, tuple(CATEGORIES)),
         adapted=adapted,
-        broken=(*counting.broken(), *_out_of_bounds(rows)),
+        broken=(*counting.broken(), *(() if plan.real else _out_of_bounds(rows))),
         weaker=() if plan.real else tuple(counting.weaker()),
         residual=tuple(counting.residual()),
     )
