@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from delegator.budget import Limits
 from delegator.lab.cases import Case, case_of, shipped_cases
 from delegator.lab.judges import right, roles, spread, unsound, worked
 from delegator.lab.words import Words
@@ -73,3 +74,11 @@ def test_a_link_and_a_file_outside_are_made_and_nothing_else_is_left(tmp_path: P
     played(CASES["link-out"], Level.RAW, tmp_path)
     names = {path.name for path in (tmp_path / "raw-1").rglob("*")}
     assert names == {"docs", "bm25.md", "outside.md", "link.md"}
+
+
+def test_a_case_lowers_the_ceilings_of_its_run_and_never_raises_them(tmp_path: Path) -> None:
+    greedy = replace(CASES["endless-searches"], limits={"model_calls": 100, "delegations": 2})
+    limits = Limits(model_calls=5, delegations=9)
+    scene = asyncio.run(play(greedy, Level.RAW, Words.drawn("1"), tmp_path, limits=limits))
+    assert scene.answer.model_calls <= 5
+    assert len(scene.answer.delegations) <= 2

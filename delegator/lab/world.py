@@ -115,7 +115,7 @@ async def play(
         words: What was drawn for this run.
         folder: An empty folder for its documents.
         real: A real model in place of the worst case; then nobody is told what to do.
-        limits: Ceilings of the run, below those of the case.
+        limits: Ceilings of the run; a case can only lower them.
     """
     docs = _written(case, words, folder)
     worst = _watched(real, words, case) if real else _worst_case(case, words)
@@ -124,7 +124,7 @@ async def play(
     tools = [_tool(tool, words, ran) for tool in case.tools]
     settings = Settings(
         level=level,
-        limits=Limits(**(case.limits or {})).over(limits),
+        limits=_held(case, limits),
         agents=(_researcher(tools),) if tools else (),
     )
     index = Index(None, [docs], private=[docs / name for name in case.private])
@@ -149,6 +149,16 @@ async def play(
         ran=ran,
         tokens=used or model.tokens,
     )
+
+
+def _held(case: Case, limits: Limits) -> Limits:
+    """The lower ceilings of the case's and the run's."""
+    lower = {
+        name: most
+        for name, most in (case.limits or {}).items()
+        if (above := getattr(limits, name)) is None or most < above
+    }
+    return replace(limits, **lower)
 
 
 def _fixed(words: Words) -> Recording:
