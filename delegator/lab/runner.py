@@ -83,12 +83,13 @@ def run(plan: Plan, folder: Folder, *, jobs: int, tell: Told, purse: Purse | Non
 
 
 def _worked(pool: Pool, left: Sequence[Job], jobs: int, purse: Purse) -> Iterator[Result]:
-    """Results as they come, with a few jobs under way at any time."""
+    """Results as they come, with a few jobs under way at any time; without other processes one, so that each is kept."""
+    most = jobs * _AHEAD if jobs > 1 else 1
     under_way: set[Future[Result]] = set()
     waiting = iter(left)
     more = True
     while more or under_way:
-        while more and len(under_way) < jobs * _AHEAD and purse.takes_one_more():
+        while more and len(under_way) < most and purse.takes_one_more():
             job = next(waiting, None)
             more = job is not None
             if job is not None:
