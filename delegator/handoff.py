@@ -78,7 +78,11 @@ def salvage(candidate: str | Mapping[str, Any], schema: Schema, *, label: Label)
 
 def _short(given: Mapping[str, Any]) -> dict[str, Any]:
     """A tool's input, if it is no longer than a reply in words may be."""
-    if len(json.dumps(given, ensure_ascii=False)) > MAX_REPORT_CHARACTERS:
+    try:
+        length = len(json.dumps(given, ensure_ascii=False))
+    except RecursionError:
+        raise HandoffRejected(("$: nested too deep",)) from None
+    if length > MAX_REPORT_CHARACTERS:
         raise HandoffRejected((f"$: at most {MAX_REPORT_CHARACTERS} characters",))
     return dict(given)
 

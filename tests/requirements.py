@@ -15,6 +15,8 @@ PROMISES: dict[str, str] = {
     "T7": "No error text quotes an untrusted value.",
     "T8": "Text is made safe for its sink.",
     "ladder": "What a level guarantees holds for a model that obeys everything; success sets shrink with every level.",
+    "lab:fails": "With any one control switched off, the lab reports the break and exits with 1.",
+    "lab:same": "The same seed gives the lab's results again, to the byte, in any order and after any interruption.",
     "policy": "From guarded up no effect outside rests on untrusted text, and nothing private leaves, but by approval.",
     "B1": "A call starts only if the ceilings of its agent and of every ancestor leave room.",
     "pace": "Rate limits are shared: one governor paces all agents, and a spend limit is final.",

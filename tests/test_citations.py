@@ -22,9 +22,10 @@ from delegator.citations import (
     resolve,
 )
 from delegator.knowledge import Hit, Passage
+from delegator.lab.markup import live
 from delegator.outcome import SourceSeen
 from delegator.sanitize import fold, for_answer, inert
-from rendered import live, markup
+from rendered import markup
 from requirements import requirement
 from texts import hostile_texts
 

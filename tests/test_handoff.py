@@ -157,6 +157,13 @@ def test_text_that_would_overwhelm_a_parser_is_refused(text: str) -> None:
     refused(text)
 
 
+def test_an_object_that_is_nested_too_deep_is_refused() -> None:
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
+    assert refused({"answer": "a", "size": deep}).problems == ("$: nested too deep",)
+
+
 def test_a_reply_that_is_too_long_is_refused_before_it_is_parsed() -> None:
     filler = " " * (MAX_REPORT_CHARACTERS - len('{"answer": "yes"}'))
     assert report('{"answer": "yes"}' + filler).value == {"answer": "yes"}

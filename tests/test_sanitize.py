@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from delegator import sanitize
+from delegator.lab.markup import MARKDOWN, live
 from delegator.sanitize import (
     CODE,
     MOST_MARKS,
@@ -22,7 +23,7 @@ from delegator.sanitize import (
     plain_brackets,
     unmarked,
 )
-from rendered import MARKDOWN, live, markup
+from rendered import markup
 from requirements import requirement
 from texts import hostile_texts, json_values
 

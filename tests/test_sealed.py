@@ -14,6 +14,7 @@ from delegator.answer import Answer
 from delegator.budget import Limits
 from delegator.errors import ConfigError
 from delegator.events import DelegationStarted, Event, Noticed
+from delegator.lab.markup import live
 from delegator.messages import ToolResult, ToolUse
 from delegator.model import Request
 from delegator.models.scripted import Says, Scripted, Step, call, prompt_text, results, say
@@ -23,7 +24,6 @@ from delegator.schema import Schema
 from delegator.shown import sealed_schema
 from delegator.terminal.answers import plain
 from delegator.trust import Level, untrusted
-from rendered import live
 from requirements import requirement
 from scripts import ACCEPT, FACT, REVISE, claim, critic, delegate, finds, report, search
 

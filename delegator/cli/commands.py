@@ -167,9 +167,9 @@ def index(folder: str, *, as_json: bool, home: str | None) -> None:
         streams.put(index_json(found) if as_json else index_text(found, folder))
 
 
-@cli.group(short_help="Explain the defence levels.")
+@cli.group(short_help="Explain the defence levels, attack them.")
 def trust() -> None:
-    """What a trust level guarantees, and what it leaves open."""
+    """What a trust level guarantees, what it leaves open, and what attacks come to."""
 
 
 @trust.command(short_help="What may cross which boundary.")

@@ -44,8 +44,10 @@ class WorstCase:
         hostile: Mapping[str, Behaviour],
         from_the_start: Collection[str] = (),
     ) -> None:
-        self.id = "worst-case"
+        self.id = "worst-case" if hostile else honest.id
         self.requests: list[Request] = []
+        self.reached: list[Request] = []
+        """The requests from which the attacker's words can be read."""
         self.turned: list[Request] = []
         """The requests whose context turned the model, or whose agent was hostile."""
         self._honest = honest
@@ -56,13 +58,15 @@ class WorstCase:
 
     def exposed(self, who: str) -> list[Request]:
         """Requests of an agent, by its loop's id or its name, from which the attacker's words can be read."""
-        return [r for r in self.requests if who in _names(r) and self._reads_attacker(r)]
+        return [request for request in self.reached if who in _names(request)]
 
     async def stream(self, request: Request) -> AsyncIterator[ModelEvent]:
         """Answer honestly, or as the attacker wants."""
         self.requests.append(request)
         names = _names(request)
-        turned = not self._from_the_start.isdisjoint(names) or self._reads_attacker(request)
+        if reads := self._reads_attacker(request):
+            self.reached.append(request)
+        turned = reads or not self._from_the_start.isdisjoint(names)
         if turned:
             self.turned.append(request)
         model = self._hostile if turned and not self._roles.isdisjoint(names) else self._honest
@@ -101,18 +105,19 @@ def _texts(request: Request) -> Iterator[str]:
 
 
 def _strings(value: object) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for key, item in value.items():
-                yield str(key)
-                yield from _strings(item)
-        case list() | tuple():
-            for item in value:
-                yield from _strings(item)
-        case _:
-            pass
+    """All texts in a value, however deep they lie."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case Mapping() as fields:
+                yield from map(str, fields)
+                left += fields.values()
+            case list() | tuple() as items:
+                left += items
+            case _:
+                pass
 
 
 def readings(text: str) -> Iterator[str]:
