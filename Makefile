@@ -1,4 +1,4 @@
-.PHONY: check format lint types layers test bench constraints
+.PHONY: check format lint types layers test covered bench constraints
 
 check: lint types layers test
 
@@ -19,6 +19,9 @@ layers:
 test:
 	coverage erase
 	coverage run -m pytest
+	$(MAKE) covered
+
+covered:
 	coverage combine -q
 	coverage report
 

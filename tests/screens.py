@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,11 @@ class Screen:
     @property
     def ended(self) -> int | None:
         """The program's exit status, if it has ended; a signal that killed it as a negative number."""
-        told = "#{pane_dead}/#{pane_dead_status}/#{pane_dead_signal}"
-        _dead, status, killed = self._tmux("display-message", "-p", told).strip().split("/")
-        return int(status) if status else -int(killed) if killed else None
+        told = "#{pane_dead}/#{pane_dead_status}/#{pane_dead_signal}/#{pane_pid}"
+        dead, status, killed, pid = self._tmux("display-message", "-p", told).strip().split("/")
+        if status or killed:
+            return int(status) if status else -int(killed)
+        return _left_by(int(pid)) if dead == "1" else None
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -130,3 +133,12 @@ class Screen:
             capture_output=True, text=True, check=check, env={**env, "LC_ALL": "C.UTF-8"}, timeout=MANY_SECONDS,
         )  # fmt: skip
         return done.stdout
+
+
+def _left_by(pid: int) -> int | None:
+    """The exit status of a process that nobody has asked for it: tmux sometimes misses that one has ended."""
+    with suppress(OSError):
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if after_name[0] == "Z":
+            return os.waitstatus_to_exitcode(int(after_name[-1]))
+    return None

@@ -341,11 +341,12 @@ def test_a_chain_goes_on_where_an_earlier_process_left_it(story: Path, tmp_path:
     with Past(tmp_path) as past:
         assert past.broken_link("r") is None
         assert len(past.events("r")) == 21
+        assert past.lives("r") == [2.1]
     with Journal(tmp_path) as journal:  # one that has the number and not the hash
-        journal.continues("r", 21, b"", calls=0, places=0)
+        journal.continues("r", 22, b"", calls=0, places=0)
         tell(journal, "r", 22)
     with Past(tmp_path) as past:
-        assert past.broken_link("r") == 22
+        assert past.broken_link("r") == 23
 
 
 # --- who holds a run

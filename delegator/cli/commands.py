@@ -299,7 +299,8 @@ def run_one(
 
     recorded = None
     if recording is not None and recording.replays:
-        recorded = Recorded(chosen.settings.model, recording.said, free=recording.free)
+        model = chosen.settings.model or ("offline" if recording.free else "")
+        recorded = Recorded(model, recording.said, free=recording.free)
     quiet = chosen.quiet or as_events
     _announce(chosen)
     with _index(chosen) as index:

@@ -41,7 +41,7 @@ function burnDown(run) {
   const peak = Math.max(...points.map(([, spent, held]) => spent + held));
   const near = limit !== undefined && peak > limit / 8;
   const top = near ? limit : niceStep(peak || 1);
-  const caption = near ? "left under the ceiling" : `used; the ceiling of ${limit === undefined ? "this run is not known" : number(limit)} is far above`;
+  const caption = near ? "left under the ceiling" : limit === undefined ? "used" : `used; the ceiling of ${number(limit)} is far above`;
   const y = (value) => HIGH - (HIGH * Math.max(near ? limit - value : value, 0)) / top;
   const x = (at) => (WIDE * at) / (run.time.seconds || 1);
   const picture = svg("svg.chart", { viewBox: `0 0 ${WIDE} ${HIGH + 22}`, role: "img", "aria-label": `${tokens ? "Tokens" : "Model calls"} ${caption}` },
