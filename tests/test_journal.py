@@ -436,11 +436,26 @@ def test_a_file_of_a_newer_version_is_named_and_left_alone(tmp_path: Path) -> No
     with Journal(tmp_path) as journal:
         begin(journal)
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        connection.execute("pragma user_version = 3")
+        connection.execute("pragma user_version = 2")
     error = refused(tmp_path, Journal)
     assert "newer version" in str(error)
     assert "Update delegator" in error.hint
     assert len(rows(tmp_path, "runs")) == 1
+
+
+def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(tmp_path) as journal:
+        tell(journal, "r", 1)
+    later = (*file._SCHEMAS, "alter table runs add column mood text;\n")
+    monkeypatch.setattr(file, "_SCHEMAS", later)
+    monkeypatch.setattr(file, "VERSION", len(later))
+    for _ in range(2):
+        with Journal(tmp_path), Past(tmp_path) as past:
+            assert past.run("r")["mood"] is None
+            assert past.broken_link("r") is None
+            assert len(past.events("r")) == 1
 
 
 @requirement("cli:errors")

@@ -75,7 +75,7 @@ def test_a_run_is_shown_with_who_did_what_and_its_answer(main: Main, docs: Path)
 
 def test_a_record_that_was_changed_says_so(main: Main, docs: Path) -> None:
     id = asked(main, docs)
-    with sqlite3.connect(data_home() / "journal.sqlite") as connection:
+    with sqlite3.connect(data_home() / "runs.sqlite") as connection:
         connection.execute("update entries set agent = 'D9' where place % 4294967296 = 5")
     assert "The record was changed: entry 5" in main("show", id)[1]
     assert json.loads(main("show", id, "--json")[1])["intact"] is False
@@ -258,7 +258,7 @@ def test_without_a_journal_there_are_no_runs(main: Main, docs: Path) -> None:
     assert status == 2
     assert err.startswith("delegator: there is no journal in ")
     asked(main, docs, "--no-journal")
-    assert not (data_home() / "journal.sqlite").exists()
+    assert not (data_home() / "runs.sqlite").exists()
 
 
 @requirement("cli:errors")
@@ -286,7 +286,7 @@ def test_the_credentials_in_an_address_are_not_put_on_record(main: Main, docs: P
 
 def test_ten_thousand_runs_are_listed_by_looking_at_twenty(main: Main, docs: Path) -> None:
     asked(main, docs)
-    with sqlite3.connect(data_home() / "journal.sqlite") as connection:
+    with sqlite3.connect(data_home() / "runs.sqlite") as connection:
         connection.executemany(
             "insert into runs (id, question, settings, seed, started) values (?, 'q', '{}', '', ?)",
             [(f"19990101-{i:06}", float(i)) for i in range(10_000)],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from delegator.errors import ConfigError, DelegatorError
 
-FILE = "journal.sqlite"
+FILE = "runs.sqlite"
 BUSY_SECONDS = 20.0
 """How long one process waits for another that writes."""
 START = b""
@@ -31,9 +31,7 @@ create table texts (hash blob primary key, text text not null) without rowid;
 """,
 )
 """One script for each version: a file of an earlier one is brought up to date by those that came since."""
-_FIRST = 2
-"""The version that the first script makes. Files of version 1 were written before the first release."""
-VERSION = _FIRST + len(_SCHEMAS) - 1
+VERSION = len(_SCHEMAS)
 ENTRIES = 2**32
 """An entry's place is its run's number times this, and its own number: so each run's entries stand together, and a new one costs a page."""
 _CACHE_KIB = 256
@@ -82,7 +80,7 @@ def prepare(path: Path) -> None:
     """Make the file, or bring the one that is there up to date.
 
     Raises:
-        ConfigError: It was written by a version that cannot be brought up to date.
+        ConfigError: It was written by a newer version.
     """
     if not path.exists():
         with suppress(FileExistsError):
@@ -90,25 +88,16 @@ def prepare(path: Path) -> None:
     with closing(connected(path)) as connection:
         connection.execute("begin immediate")
         (version,) = connection.execute("pragma user_version").fetchone()
-        _check(path, version)
-        for script in _SCHEMAS[version - _FIRST + 1 if version else 0 :]:
+        if version > VERSION:
+            raise ConfigError(
+                f"{path} was written by a newer version of delegator",
+                hint="Update delegator, or choose another --home.",
+            )
+        for script in _SCHEMAS[version:]:
             make_tables(connection, script)
         if version != VERSION:
             connection.execute(f"pragma user_version = {VERSION}")
         connection.execute("commit")
-
-
-def _check(path: Path, version: int) -> None:
-    if version > VERSION:
-        raise ConfigError(
-            f"{path} was written by a newer version of delegator",
-            hint="Update delegator, or choose another --home.",
-        )
-    if 0 < version < _FIRST:
-        raise ConfigError(
-            f"{path} was written before the first release of delegator",
-            hint="Move it away, or choose another --home.",
-        )
 
 
 def make_tables(connection: sqlite3.Connection, *scripts: str) -> None:
