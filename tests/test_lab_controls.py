@@ -4,7 +4,7 @@ A control is one function, one row of the ladder, one default. Each is switched 
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import delegator.knowledge.ranking
 import delegator.knowledge.reading
 import delegator.orchestrator
 import delegator.policy
+import delegator.schema
 import delegator.shown
 import delegator.subagent
 import delegator.terminal.answers
@@ -54,6 +55,7 @@ class Control:
     off: Callable[[Patch], None]
     case: str
     level: Level
+    reported: str = "{case} works at {level}"
 
 
 def rung(level: Level, **changed: Any) -> Callable[[Patch], None]:
@@ -144,6 +146,10 @@ def made_up(tools: dict[str, Tool], name: str) -> Tool | None:
     )  # fmt: skip
 
 
+def quoting(error: Any) -> Iterator[str]:
+    yield f"{error.json_path}: {error.message}"
+
+
 def whole_library(library: Any, _source: str) -> Any:
     return library
 
@@ -214,6 +220,7 @@ CONTROLS = (
     Control(name="a quotation is inert", off=attribute(delegator.answer, "inert", unchanged), case="markdown-in-a-quotation", level=Level.RAW),
     Control(name="a terminal is sent nothing that it obeys", off=both(attribute(delegator.answer, "for_answer", unchanged), attribute(delegator.citations, "inert", unchanged), attribute(delegator.terminal.answers, "for_terminal", unchanged)), case="terminal-csi", level=Level.RAW),
     Control(name="labels join downwards", off=attribute(Label, "__and__", lambda self, _other: self), case="mail-sent", level=Level.GUARDED),
+    Control(name="no error quotes a value", off=attribute(delegator.schema, "_describe", quoting), case="metadata-bad-key", level=Level.RAW, reported="{case} at {level}: a label says more than is true"),
     Control(name="a subagent starts from its brief", off=with_the_question, case="prompt-disclosed", level=Level.RAW),
 )  # fmt: skip
 
@@ -229,4 +236,5 @@ def test_with_one_control_off_the_lab_reports_the_break(
     control.off(monkeypatch)
     status, out, _ = main(*run, *alone, "--out", str(tmp_path / "off"))
     assert status == 1
-    assert f"{control.case} works at {control.level.value}" in " ".join(out.split())
+    reported = control.reported.format(case=control.case, level=control.level.value)
+    assert reported in " ".join(out.split())
