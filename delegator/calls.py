@@ -25,6 +25,7 @@ from delegator.tools import Attempt, Call, Tool, ToolOutput, attempt, capped
 from delegator.tracing import Tracing, following
 from delegator.trust import OPERATOR, Label, untrusted
 
+_NOT_AGAIN = "a replay runs no tool with effects, and what this one did is not on record"
 _SORTED = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -88,6 +89,8 @@ class Calls:
             return self.error(use, text, invalid=True)
         call = Call(input=use.input, label=label, key=self._key(use))
         known = self.around.recording.tool(call.key)
+        if known is None and self.around.recording.replays and tool.effects.lasting:
+            known = Attempt(None, _NOT_AGAIN)
         if known is None and (denied := await self._denied(tool, call)):
             text = f"denied by policy {denied.rule}: {denied.reason}"
             known = Attempt(None, text, rule=denied.rule)

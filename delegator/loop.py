@@ -295,7 +295,3 @@ class Loop:
 
 def _tool_uses(reply: Reply) -> list[ToolUse]:
     return [block for block in reply.content if isinstance(block, ToolUse)]
-
-
-def _stop(reply: Reply) -> str:
-    return reply.stop_named or reply.stop.value

@@ -166,6 +166,8 @@ class Run:
         )
         self._conclude = _Conclude(question, self._delegations)
         self._task: asyncio.Task[Answer] | None = None
+        self._raised = False
+        """Whether a person has raised its ceilings."""
 
     async def __aenter__(self) -> Self:
         """Start the run."""
@@ -214,6 +216,8 @@ class Run:
         For the person in charge: nothing that a model or a tool says comes here.
         """
         self._budget.extend(tokens=tokens, usd=usd)
+        self._raised = True
+        self._recording.set(self._remembered(self._recording.trace))
         self._emit("orchestrator", Noticed(text=_extended(tokens, usd)))
         return self._budget
 
@@ -261,12 +265,14 @@ class Run:
             for turn in self._history
         ]
         traced = {"trace": trace} if trace else {}
+        limits = self._budget.limits.to_json()
+        raised = {f"max_{name}": limits[name] for name in ("tokens", "usd") if name in limits}
         own = {
             "level": self._setup.level.value,
-            "limits": self._budget.limits.to_json(),
+            "limits": limits,
             "history": turns,
         }
-        return {**self._setup.remembered, **own, **traced}
+        return {**self._setup.remembered, **own, **traced, **(raised if self._raised else {})}
 
     async def _played(self) -> Answer:
         self._settle()

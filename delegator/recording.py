@@ -19,7 +19,7 @@ from typing import Any
 from delegator.budget import Budget, Usage
 from delegator.digests import Digests
 from delegator.entries import Paid, PastCall, attempt_of, attempt_to_json, reply_to_json
-from delegator.errors import DelegatorError, Fault, ModelError
+from delegator.errors import ConfigError, DelegatorError, Fault, ModelError
 from delegator.events import (
     AgentStarted,
     DelegationFinished,
@@ -95,6 +95,8 @@ class Recording:
     _digests: Digests = field(default_factory=Digests)
     _differs: str = ""
     """The first call that asked for something else than is on record."""
+    _over: bool = False
+    """Whether the run has ended: what is told later is told to nobody."""
     _grown: bool = False
     """Whether this process has told of an event that was not on record."""
     _before: float = 0.0
@@ -103,7 +105,16 @@ class Recording:
 
     @classmethod
     def of_past(cls, past: Past, run: str, journal: Journal | None) -> "Recording":
-        """The recording of a run that goes on, or, without a journal, is only gone through again."""
+        """The recording of a run that goes on, or, without a journal, is only gone through again.
+
+        Raises:
+            ConfigError: There is none, or it does not read like one.
+        """
+        with readable():
+            return cls._of_past(past, run, journal)
+
+    @classmethod
+    def _of_past(cls, past: Past, run: str, journal: Journal | None) -> "Recording":
         row = past.run(run)
         made = cls(
             run=row["id"],
@@ -153,8 +164,14 @@ class Recording:
                 self.run, question=question, settings=settings, seed=seed, at=time.time()
             )
 
+    def set(self, settings: Mapping[str, Any]) -> None:
+        """The run goes on under other settings, and would if it was resumed."""
+        if self.journal is not None and not self._over:
+            self.journal.set(self.run, settings)
+
     def end(self, outcome: str, answer: Mapping[str, Any]) -> None:
         """The run is over, for now. One that could not go on from its record leaves what is on record as it was."""
+        self._over = True
         if self.journal is not None and answer.get("stop") != _NOT_ON_RECORD:
             self.journal.end(self.run, outcome=outcome, answer=answer, at=time.time())
 
@@ -323,7 +340,7 @@ class Recording:
 
     def tell(self, event: Event) -> None:
         """Put an event on record, unless it is a repetition of one that is."""
-        if self.journal is None or isinstance(event.what, _NOT_KEPT):
+        if self.journal is None or self._over or isinstance(event.what, _NOT_KEPT):
             return
         if isinstance(event.what, DelegationFinished):
             self._digests.ended(event.what.id)
@@ -362,6 +379,21 @@ class Recording:
             c for c in self.paid if c.key.startswith("orchestrator/") and c.seq >= event["seq"]
         )
         return self.replays or any(call.state == "answered" for call in later)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Name a record that does not read like one for what it is.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            "the record of this run cannot be read", hint="It was changed, or damaged."
+        ) from error
 
 
 @contextmanager

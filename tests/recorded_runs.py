@@ -1,7 +1,6 @@
 """Runs put on record for the viewer: real ones with metered or hostile models, and long ones told event by event."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +53,17 @@ HOSTILE = (
     "${window.ran=1}", "'\"`\\",
 )  # fmt: skip
 """What somebody would like a page to run, to load, to hide, or to choke on."""
+
+
+@dataclass(slots=True)
+class Clocked(Recording):
+    """A recording whose clock somebody else sets."""
+
+    now: float = 0.0
+
+    @property
+    def _at(self) -> float:
+        return self.now
 
 
 @dataclass(slots=True)
@@ -176,13 +186,13 @@ class Story:
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     """What is still to be told, and when it happens."""
     _journal: Journal = field(init=False)
-    _recording: Recording = field(init=False)
+    _recording: Clocked = field(init=False)
 
     def __enter__(self) -> Self:
         """Begin the run."""
         self._journal = Journal(self.home)
         self._journal.__enter__()
-        self._recording = Recording(run=self.id, journal=self._journal)
+        self._recording = Clocked(run=self.id, journal=self._journal)
         limits = {"level": self.level, "limits": self.limits.to_json(), "history": []}
         self._recording.begin(self.question, limits)
         self.tell(
@@ -215,7 +225,7 @@ class Story:
 
     def _clock(self, at: float) -> None:
         """So many seconds have passed."""
-        self._recording._began = time.monotonic() - at
+        self._recording.now = at
 
     def asks(
         self, at: tuple[float, float], agent: str, n: int, content: Sequence[Block], tokens: int

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,33 @@ def test_a_run_says_and_puts_on_record_what_a_person_allowed(docs: Path) -> None
     limits, said = asyncio.run(go())
     assert (limits.tokens, limits.usd) == (1_000_005, None)
     assert said == ["a person allows 5 tokens and $1.00 more"]
+
+
+@requirement("W2")
+def test_ceilings_that_a_person_raised_are_on_record_and_nothing_is_after_the_end(
+    docs: Path,
+) -> None:
+    async def go() -> str:
+        with Journal(data_home()) as journal, closing(open_index([docs])) as index:
+            limits = Limits(tokens=11_000)
+            setup = Setup(model=script(), library=index, journal=journal, limits=limits)
+            async with asyncio.timeout(MANY_SECONDS), Run(QUESTION, setup) as run:
+                async for event in run:
+                    if isinstance(event.what, DelegationFinished):
+                        run.cancel_delegation("D2")
+                        run.extend(tokens=7_000)
+                answer = await run.answer()
+                run.extend(tokens=1)  # too late: the run is over
+            async with Run(QUESTION, replace(setup, model=script())) as again:
+                async for event in again:
+                    if isinstance(event.what, DelegationFinished):
+                        again.cancel_delegation("D2")
+                assert (await again.answer()).error is None
+        return answer.run_id
+
+    id = asyncio.run(go())
+    with Past(data_home()) as past:
+        kept = json.loads(past.run(id)["settings"])
+        assert past.broken_link(id) is None
+    assert kept["max_tokens"] == kept["limits"]["tokens"]
+    assert kept["max_tokens"] in (18_000, 25_000)

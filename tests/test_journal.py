@@ -440,6 +440,7 @@ def test_a_file_of_a_newer_version_is_named_and_left_alone(tmp_path: Path) -> No
     error = refused(tmp_path, Journal)
     assert "newer version" in str(error)
     assert "Update delegator" in error.hint
+    assert "newer version" in str(refused(tmp_path, Past))
     assert len(rows(tmp_path, "runs")) == 1
 
 
@@ -593,6 +594,32 @@ def test_what_is_forgotten_was_that_runs_alone(tmp_path: Path) -> None:
     assert len(rows(tmp_path, "texts")) == 2
     assert b'"of":"one"' not in (tmp_path / FILE).read_bytes()
     assert b'"small":"one"' not in (tmp_path / FILE).read_bytes()
+
+
+@requirement("W2")
+def test_a_run_at_work_is_not_forgotten_and_no_run_gets_the_place_of_another(
+    tmp_path: Path,
+) -> None:
+    with Journal(tmp_path) as journal, journal.claimed("one"):
+        tell(journal, "one", 1)
+        with pytest.raises(ConfigError, match="run one is at work"):
+            forget(tmp_path, ["one"])
+    forget(tmp_path, ["one"])
+    with Journal(tmp_path) as journal:
+        begin(journal, "other")
+    assert [row[0] for row in rows(tmp_path, "runs")] == [2]
+
+
+def test_a_large_text_that_was_changed_shows(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        begin(journal)
+        journal.ran("r", "D1/1/x", {"text": "x" * LARGE}, at=1.0)
+    for change in ("update texts set text = replace(text, 'xx', 'xy')", "delete from texts"):
+        with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+            connection.execute(change)
+            connection.commit()
+        with Past(tmp_path) as past:
+            assert past.broken_link("r") == 1
 
 
 def test_a_large_result_is_kept_once(tmp_path: Path) -> None:

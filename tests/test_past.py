@@ -216,7 +216,63 @@ def test_an_exported_run_is_replayed_from_its_file(
     file = tmp_path / "run.json"
     assert main("show", id, "--export", str(file))[0] == 0
     monkeypatch.setenv("DELEGATOR_HOME", str(tmp_path / "another"))
-    assert main("replay", str(file))[:2] == (0, "Nothing differs.\n")
+    assert main("replay", str(file), "--docs", str(docs))[:2] == (0, "Nothing differs.\n")
+
+
+def test_a_run_from_a_file_has_no_folder_read_and_no_server_asked_that_it_names(
+    main: Main, docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = asked(main, docs)
+    file, secret = tmp_path / "run.json", tmp_path / "secret"
+    assert main("show", id, "--export", str(file))[0] == 0
+    secret.mkdir()
+    (secret / "passwords.md").write_text("# BM25\n\nBM25 is a ranking function. canary-93417\n")
+    export = json.loads(file.read_text())
+    given = {"docs": [str(secret)], "base_url": "http://127.0.0.1:9"}
+    export["run"]["settings"] = json.dumps({**json.loads(export["run"]["settings"]), **given})
+    file.write_text(json.dumps(export))
+    monkeypatch.setenv("DELEGATOR_HOME", str(tmp_path / "another"))
+    for command in (("replay", str(file)), ("view", str(file), "--trust", "sealed", "--out", "-")):
+        _, _, err = main(*command)
+        assert "internal error" not in err
+    found = [path for path in (tmp_path / "another").rglob("*") if path.is_file()]
+    assert not any(b"canary-93417" in path.read_bytes() for path in found)
+
+
+def damaged(export: dict[str, Any], where: str, value: Any) -> None:
+    places = {"run": [export["run"]], "entry": [export["entries"][2]], "all": export["entries"]}
+    for place in places[where]:
+        place.update(value)
+
+
+@requirement("cli:errors")
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("entry", {"n": 2**70}),
+        ("entry", {"n": "x"}),
+        ("run", {"settings": "[]"}),
+        ("run", {"settings": "{"}),
+        ("run", {"settings": '{"level": "no level"}'}),
+        ("run", {"seed": "zz"}),
+        ("run", {"answer": "{}"}),
+        ("all", {"data": "{"}),
+        ("all", {"data": "[]"}),
+        ("all", {"data": "[" * 100_000}),
+    ],
+)
+def test_a_damaged_file_is_named_and_not_blamed_on_the_program(
+    where: str, value: dict[str, Any], main: Main, docs: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.json"
+    assert main("show", asked(main, docs), "--export", str(file))[0] == 0
+    export = json.loads(file.read_text())
+    damaged(export, where, value)
+    file.write_text(json.dumps(export))
+    status, _, err = main("replay", str(file))
+    assert status == 2
+    assert "internal error" not in err
+    assert len(err.splitlines()) <= 4
 
 
 @pytest.mark.parametrize("words", ["{}", "[]", "no json", '{"runs": []}'])

@@ -599,6 +599,25 @@ def tools(home: Path) -> list[tuple[str, Any]]:
         return list(past.tools(RUN))
 
 
+@requirement("W2")
+def test_a_replay_runs_no_tool_with_effects_even_if_its_result_is_not_on_record(
+    docs: Path, tmp_path: Path
+) -> None:
+    sent: list[str] = []
+    world = World(
+        docs=docs,
+        home=tmp_path,
+        agents=(mailing(sent),),
+        model=stepwise(clerk(call("mail", text="hello"))),
+    )
+    world.goes_on()
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute("delete from entries where kind in ('effect', 'tool')")
+        connection.commit()
+    replayed(world, world.level)
+    assert sent == ["hello"]
+
+
 class Arriving:
     """A model whose replies go on arriving for a while after their first tool call."""
 

@@ -178,7 +178,9 @@ def _remembered(given: Mapping[str, Any], *, offline: bool) -> dict[str, Any]:
         kept["agents"] = whole(kept["agents"])
     with suppress(ValueError):  # no URL: the run names it
         parts = urlsplit(kept.get("base_url", ""))
-        kept["base_url"] = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        kept["base_url"] = parts._replace(
+            netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
+        ).geturl()
     return {**kept, "offline": offline}
 
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 DAY = 24 * 3600
 
+_HARMLESS = frozenset({"level", "trust", "offline", "model", "limits", "history"}) | {
+    f"max_{name}" for name in ("tokens", "usd", "seconds", "calls", "delegations", "parallel")
+}
+"""Settings that a run from a file keeps."""
+
 
 @cli.command(short_help="List the runs on record.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many.")
@@ -118,17 +123,21 @@ def replay(run: str, *, as_json: bool, **options: Any) -> None:
     import sys  # noqa: PLC0415
 
     from delegator.history import differences, differences_text  # noqa: PLC0415
-    from delegator.recording import Recording  # noqa: PLC0415
+    from delegator.recording import Recording, readable  # noqa: PLC0415
 
     with source(run, options["home"]) as past:
         row = past.run(past.runs(1)[0]["id"] if past.imported else run)
         if not row["answer"]:
             raise ConfigError("this run has no answer yet", hint=f"delegator resume {row['id']}")
-        chosen = settings({**options, "quiet": True}, json.loads(row["settings"]))
+        kept = remembered(past, row["settings"])
+        if past.imported and not options["docs"]:
+            streams.notice("The run's own documents are read only where --docs names them.")
+        chosen = settings({**options, "quiet": True}, kept)
         recording = Recording.of_past(past, row["id"], None)
     with followed(chosen):
         answer = _gone_on(row, chosen, recording)
-    found = differences(json.loads(row["answer"]), json.loads(json.dumps(answer.to_json())))
+    with readable():
+        found = differences(json.loads(row["answer"]), json.loads(json.dumps(answer.to_json())))
     if as_json:
         streams.put_json({"run_id": row["id"], "differences": found}, indent=2)
     else:
@@ -167,6 +176,15 @@ def source(run: str, home: str | None) -> Past:
     from delegator.journal import Past  # noqa: PLC0415
 
     return Past.of_file(Path(run)) if Path(run).is_file() else _past(home_of(home))
+
+
+def remembered(past: Past, text: str) -> dict[str, Any]:
+    """The settings of a run. A file may come from anybody: it names no folder, no server and no price."""
+    from delegator.recording import readable  # noqa: PLC0415
+
+    with readable():
+        kept = dict(json.loads(text))
+    return {k: v for k, v in kept.items() if k in _HARMLESS} if past.imported else kept
 
 
 def _forget(

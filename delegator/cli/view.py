@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from delegator.cli.commands import cli, run_one
 from delegator.cli.options import HOME, LEVELS, settings
-from delegator.cli.past import home_of, source
+from delegator.cli.past import home_of, remembered, source
 from delegator.errors import ConfigError
 from delegator.terminal import streams
 
@@ -81,8 +82,8 @@ def _replayed(run: str, before: Record, home: str | None, level: str) -> Record:
     if not before.answer:
         raise ConfigError("this run has no answer yet", hint=f"delegator resume {before.id}")
     given: dict[str, Any] = {"trust": level, "quiet": True, "home": str(home_of(home))}
-    chosen = settings(given, before.settings)
     with source(run, home) as past:
+        chosen = settings(given, remembered(past, json.dumps(before.settings)))
         recording = Recording.of_past(past, before.id, None)
     events: list[Event] = []
     answer = run_one(

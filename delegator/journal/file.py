@@ -4,12 +4,15 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from delegator.errors import ConfigError, DelegatorError
+from delegator.journal.claim import claimed
 
 FILE = "runs.sqlite"
+LOCKS = "runs"
+"""The folder of who holds which run."""
 BUSY_SECONDS = 20.0
 """How long one process waits for another that writes."""
 START = b""
@@ -20,7 +23,7 @@ found, where a delegation stands, that another process went on."""
 _SCHEMAS = (
     """
 create table runs (
-  number integer primary key, id text not null unique, question text not null, settings text not null, seed text not null,
+  number integer primary key autoincrement, id text not null unique, question text not null, settings text not null, seed text not null,
   started real not null, ended real, outcome text, answer text, calls integer, delegations integer, entries integer
 );
 create index runs_by_time on runs (started);
@@ -51,11 +54,11 @@ def place(run: int, n: int) -> int:
     return run * ENTRIES + n
 
 
-Row = tuple[float, str, str, str, bytes | None]
+Told = tuple[float, str, str, str, bytes | None]
 """An entry: `at`, `agent`, `kind`, `data`, and the hash of a large text that belongs to it."""
 
 
-def link(before: bytes, run: str, n: int, row: Row) -> bytes:
+def link(before: bytes, run: str, n: int, row: Told) -> bytes:
     """The hash that binds an entry to the one before it."""
     at, agent, kind, data, text = row
     told = f"{run}\n{n}\n{at!r}\n{agent}\n{kind}\n{text.hex() if text else ''}\n{data}"
@@ -88,16 +91,25 @@ def prepare(path: Path) -> None:
     with closing(connected(path)) as connection:
         connection.execute("begin immediate")
         (version,) = connection.execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise ConfigError(
-                f"{path} was written by a newer version of delegator",
-                hint="Update delegator, or choose another --home.",
-            )
+        refuse_newer(path, version)
         for script in _SCHEMAS[version:]:
             make_tables(connection, script)
         if version != VERSION:
             connection.execute(f"pragma user_version = {VERSION}")
         connection.execute("commit")
+
+
+def refuse_newer(path: Path, version: int) -> None:
+    """Leave a file alone that a newer version wrote.
+
+    Raises:
+        ConfigError: It did.
+    """
+    if version > VERSION:
+        raise ConfigError(
+            f"{path} was written by a newer version of delegator",
+            hint="Update delegator, or choose another --home.",
+        )
 
 
 def make_tables(connection: sqlite3.Connection, *scripts: str) -> None:
@@ -111,10 +123,13 @@ def forget(home: Path, runs: Sequence[str]) -> None:
     """Delete runs, with everything that no other run has a part in.
 
     Raises:
+        ConfigError: One of them is at work.
         JournalError: It could not be written.
     """
     try:
-        with closing(connected(home / FILE)) as connection:
+        with ExitStack() as held, closing(connected(home / FILE)) as connection:
+            for run in runs:
+                held.enter_context(claimed(home / LOCKS, run))
             connection.execute("begin immediate")
             for run in runs:
                 sql = "delete from runs where id = ? returning number"

@@ -1,5 +1,6 @@
 """What a journal says of runs. Reads only."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +23,12 @@ from delegator.journal.file import (
     link,
     make_tables,
     place,
+    refuse_newer,
     why,
 )
 
 Row = Mapping[str, Any]
+_DAMAGE = (sqlite3.Error, OverflowError, RecursionError)
 _RUNS = (
     "select id, question, started, ended, outcome, settings, delegations, calls from runs"
     " order by started desc limit ?"
@@ -52,11 +55,13 @@ class Past:
         try:
             self._connection = connected(self.path, readonly=True)
             self._connection.execute("select chain from entries where place = 0").fetchone()
+            (version,) = self._connection.execute("pragma user_version").fetchone()
         except sqlite3.Error as error:
             raise ConfigError(
                 f"cannot read the journal {self.path}",
                 hint=f"{why(error)}. Move it away to begin a new one.",
             ) from error
+        refuse_newer(self.path, version)
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
@@ -71,7 +76,7 @@ class Past:
         made._connection.row_factory = sqlite3.Row
         try:
             made._take(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, sqlite3.Error) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, *_DAMAGE) as error:
             raise ConfigError(
                 f"{path} holds no run", hint="delegator show RUN --export FILE writes one."
             ) from error
@@ -182,6 +187,15 @@ class Past:
             return str(row["text"])
         raise JournalError("lacks a text that it names")
 
+    def _holds(self, hashed: bytes | None) -> bool:
+        """Whether a text that an entry names is there, and is that text."""
+        if hashed is None:
+            return True
+        rows = self._all("select text from texts where hash = ?", (hashed,))
+        return [
+            hashlib.sha256(str(row["text"]).encode(errors="replace")).digest() for row in rows
+        ] == [hashed]
+
     def effects(self, run: str) -> set[str]:
         """Keys of the tool calls with effects that were about to be made."""
         return {json.loads(row["data"])["key"] for row in self._entries(run, EFFECT)}
@@ -200,7 +214,7 @@ class Past:
         for n, row in enumerate(self._entries(run), 1):
             told = (row["at"], row["agent"], row["kind"], row["data"], row["text"])
             chain = link(chain, run, n, told)
-            if chain != row["chain"] or n != row["n"]:
+            if chain != row["chain"] or n != row["n"] or not self._holds(row["text"]):
                 return n
         (known,) = self._all("select entries from runs where id = ?", (run,)) or ({"entries": 0},)
         return n + 1 if (known["entries"] or 0) > n else None

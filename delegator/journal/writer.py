@@ -114,7 +114,7 @@ class Journal:
     def __init__(self, home: Path) -> None:
         self.path = home / FILE
         self._wal = home / f"{FILE}-wal"
-        self._locks = home / "runs"
+        self._locks = home / file.LOCKS
         try:
             self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.prepare(self.path)
@@ -192,6 +192,12 @@ class Journal:
         """A run starts. `at` is the time of day, in seconds since 1970."""
         sql = "insert or ignore into runs (id, question, settings, seed, started) values (?, ?, ?, ?, ?)"
         self._told.others.append((sql, (run, question, dumped(settings), seed, at)))
+        self._soon()
+
+    def set(self, run: str, settings: Mapping[str, Any]) -> None:
+        """A run goes on under other settings."""
+        sql = "update runs set settings = ? where id = ?"
+        self._told.others.append((sql, (dumped(settings), run)))
         self._soon()
 
     def end(self, run: str, *, outcome: str, answer: Mapping[str, Any], at: float) -> None:
@@ -392,6 +398,9 @@ def _agent(key: str) -> str:
 
 def _checkpointed(path: Path) -> None:
     with suppress(sqlite3.Error), closing(connected(path)) as connection:
+        connection.execute(
+            "pragma busy_timeout = 0"
+        )  # who waits for a reader keeps writers waiting
         connection.execute("pragma wal_checkpoint(truncate)")
 
 
