@@ -789,6 +789,13 @@ MUTANTS = (
         "test_resume.py",
     ),
     Mutant(
+        "policy a yes is meant for the call that was shown",
+        "repl/meanwhile.py",
+        'if name == "/approve" and self._asked_so_far > known + 1:',
+        "if False:",
+        "test_repl.py",
+    ),
+    Mutant(
         "W2 a replay runs no tool with effects",
         "calls.py",
         "if known is None and self.around.recording.replays and tool.effects.lasting:",

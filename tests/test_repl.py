@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pexpect
@@ -20,8 +21,11 @@ from delegator.journal import Journal, Past
 from delegator.models.scripted import Scripted
 from delegator.orchestrator import Setup
 from delegator.outcome import Outcome
+from delegator.policy import ApprovalRequest, Denied
 from delegator.repl import Repl
 from delegator.repl.lines import Reader
+from delegator.repl.meanwhile import Meanwhile
+from delegator.trust import untrusted
 from messages_api import Exchange, MessagesApi, Reply, Script, Status
 from programs import (
     CONTROLS,
@@ -474,3 +478,45 @@ def test_a_run_outside_of_a_chat_is_a_session_by_itself_and_none_is_an_error(
     with Past(data_home()) as past:
         run = past.runs(1)[0]["id"]
         assert [row["id"] for row in session(past, run).runs] == [run]
+
+
+@requirement("policy")
+def test_a_yes_begun_below_one_call_does_not_approve_of_the_one_that_took_its_place() -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    said: list[str] = []
+
+    class Typing(Reader):
+        answers = interjects = True
+
+        async def meanwhile(self, _prompt: Callable[[], str], /) -> str:
+            return await lines.get()
+
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    def asked(text: str) -> ApprovalRequest:
+        denied = Denied("P-T", "it rests on untrusted text")
+        return ApprovalRequest(
+            agent="D1", tool="mail", input={"text": text}, label=untrusted("d"), denied=denied
+        )
+
+    async def go() -> None:
+        chat: Any = SimpleNamespace(approval=None, run=None, questions=[])
+        meanwhile = Meanwhile(chat=chat, read=Typing())
+        run: Any = SimpleNamespace(at_work=())
+        async with asyncio.timeout(MANY_SECONDS), meanwhile.during(run):
+            await asyncio.sleep(0)  # the prompt is there
+            first = asyncio.create_task(meanwhile.approve(asked("one")))
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.wait([first])
+            second = asyncio.create_task(meanwhile.approve(asked("two")))
+            await asyncio.sleep(0)
+            lines.put_nowait("y")
+            while not any("Another call" in line for line in said):
+                await asyncio.sleep(0)
+            assert not second.done()
+            lines.put_nowait("y")
+            assert await second == asked("two").digest
+
+    asyncio.run(go())

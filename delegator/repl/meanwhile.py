@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from delegator.errors import DelegatorError
 from delegator.orchestrator import Run
@@ -16,6 +16,7 @@ from delegator.terminal import approvals
 
 _ANSWERS = {"y": "/approve", "yes": "/approve", "n": "/deny", "no": "/deny"}
 _BUSY = "A run goes on: Ctrl-C cancels it, /help shows what else works."
+_ANOTHER = "Another call is asked about by now: look at that one, then answer."
 _HOW = "/approve (or y) runs it, /deny (or n) does not."
 
 
@@ -25,6 +26,8 @@ class Meanwhile:
 
     chat: Chat
     read: Reader
+    _asked_so_far: int = field(default=0, init=False)
+    """How many calls the person has been asked about."""
 
     @asynccontextmanager
     async def during(self, run: Run) -> AsyncIterator[None]:
@@ -49,6 +52,7 @@ class Meanwhile:
 
     @contextmanager
     def _asked(self) -> Iterator[asyncio.Future[bool]]:
+        self._asked_so_far += 1
         self.chat.approval = asyncio.get_running_loop().create_future()
         try:
             yield self.chat.approval
@@ -57,6 +61,7 @@ class Meanwhile:
 
     async def _listen(self) -> None:
         while True:
+            known = self._asked_so_far - (self.chat.approval is not None)
             try:
                 line = (await self.read.meanwhile(self._prompt)).strip()
             except KeyboardInterrupt:
@@ -65,18 +70,20 @@ class Meanwhile:
             except EOFError:
                 line = "/exit"  # which says that a run goes on
             if line:
-                self.read.say(self._heeded(line))
+                self.read.say(self._heeded(line, known))
 
     def _prompt(self) -> str:
         return approvals.QUESTION if self.chat.approval is not None else PROMPT
 
-    def _heeded(self, line: str) -> str:
-        """Do what a line says, or keep it for later; what to say to that."""
+    def _heeded(self, line: str, known: int) -> str:
+        """Do what a line says, or keep it for later; what to say to that. `known` calls had been asked about before it was begun."""
         if self.chat.approval is not None and not line.startswith("/"):
             if line.lower() not in _ANSWERS:
                 return _HOW
             line = _ANSWERS[line.lower()]
         name, _, given = line.partition(" ")
+        if name == "/approve" and self._asked_so_far > known + 1:
+            return _ANOTHER  # the line was begun below a call that has gone
         if not line.startswith("/"):
             self.chat.questions.append(line)
             return f"Asked next: {one_line(line, 60)}"
