@@ -133,8 +133,10 @@ class Journal:
         self._timer: asyncio.Handle | None = None
         self._writes = 0
         self._written_at = 0.0
-        self._waited = 0
-        """How often another process was in the way of what is to be written."""
+        self._hurries = False
+        """Whether the timer is set as soon as it may be: nothing puts it off."""
+        self._waits_since: float | None = None
+        """Since when another process has been in the way of what is to be written."""
         self._tidying: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -165,7 +167,7 @@ class Journal:
         self._use(loop)
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._hurries = None, False
         if time.monotonic() - self._written_at > QUIET_SECONDS:
             self._write()
             if self._timer is None:  # no other process was in the way
@@ -174,6 +176,7 @@ class Journal:
                 return
         else:  # many at once: their entries share a transaction
             self._timer = loop.call_soon(self._write)
+            self._hurries = True
         done: asyncio.Future[None] = loop.create_future()
         self._told.waiting.append(done)
         await done
@@ -286,18 +289,19 @@ class Journal:
 
     def _hurry(self) -> None:
         """Have what waits written soon: it was paid for."""
-        if self._timer is not None and self._loop is not None:
+        if self._timer is not None and self._loop is not None and not self._hurries:
             self._timer.cancel()
+            self._hurries = True
             self._timer = self._loop.call_later(PAID_SECONDS, self._write)
 
     def _use(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not loop:  # what another loop meant to do it will not do any more
-            self._loop, self._timer = loop, None
+            self._loop, self._timer, self._hurries = loop, None, False
 
     def _write(self, *, patient: bool = False) -> None:
         """Everything that waits goes into one transaction. Where another process writes just now, it is tried again soon."""
         with self._writing:
-            self._timer, told = None, self._told
+            self._timer, self._hurries, told = None, False, self._told
             unwritten = (
                 bool(told.told or told.entries or told.others or told.ends) and self._failed is None
             )
@@ -323,11 +327,12 @@ class Journal:
                 sqlite3.SQLITE_BUSY,
                 sqlite3.SQLITE_LOCKED,
             ):
-                self._waited += 1
-                if not patient and self._waited * BUSY_PAUSE < file.BUSY_SECONDS:
+                now = time.monotonic()
+                self._waits_since = self._waits_since or now
+                if not patient and now - self._waits_since < file.BUSY_SECONDS:
                     return False
             self._failed = JournalError(f"cannot be written ({file.why(error)})")
-        self._waited = 0
+        self._waits_since = None
         return True
 
     def _encode(self, batch: _Batch) -> None:
