@@ -796,6 +796,13 @@ MUTANTS = (
         "test_repl.py",
     ),
     Mutant(
+        "W5 a reader keeps no writer waiting",
+        "journal/writer.py",
+        '"pragma busy_timeout = 0"\n        )',
+        '"pragma user_version"\n        )',
+        "test_journal.py",
+    ),
+    Mutant(
         "W2 a replay runs no tool with effects",
         "calls.py",
         "if known is None and self.around.recording.replays and tool.effects.lasting:",

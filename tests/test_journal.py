@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from delegator.entries import attempt_of, attempt_to_json, reply_of, reply_to_js
 from delegator.errors import ConfigError
 from delegator.journal import FILE, Journal, JournalError, Opened, Past, claim, file, forget
 from delegator.journal.file import ENTRIES
-from delegator.journal.writer import LARGE, _Batch, dumped
+from delegator.journal.writer import LARGE, _Batch, _checkpointed, dumped
 from delegator.messages import (
     Block,
     Opaque,
@@ -238,6 +239,22 @@ def test_who_waits_for_another_process_too_long_is_told(
                     await journal.flush()
 
     asyncio.run(go())
+
+
+@requirement("W5")
+def test_tidying_up_does_not_wait_for_who_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "BUSY_SECONDS", 3_600.0)
+    with Journal(tmp_path) as journal, another(tmp_path) as reader:
+        begin(journal)
+        reader.execute("begin")
+        reader.execute("select * from runs").fetchall()  # it sees this state until it ends
+        tell(journal, "other", 1)
+        tidying = threading.Thread(target=_checkpointed, args=(journal.path,), daemon=True)
+        tidying.start()
+        tidying.join(SECONDS)
+        assert not tidying.is_alive()
 
 
 def another(home: Path) -> closing[sqlite3.Connection]:

@@ -22,6 +22,7 @@ from delegator.cli.options import (
     Chosen,
     common,
     file_settings,
+    home_of,
     own_agents,
     settings,
 )
@@ -131,14 +132,10 @@ def chat(*, resume: str | None, **options: Any) -> None:
 
 def _earlier(run: str, home: str | None) -> Session:
     """A chat on record: the one that a run is part of, or the newest."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from delegator.home import data_home  # noqa: PLC0415
     from delegator.journal import Past  # noqa: PLC0415
     from delegator.repl.sessions import session  # noqa: PLC0415
 
-    chosen = home or file_settings().get("home")
-    with Past(Path(chosen).expanduser() if chosen else data_home()) as past:
+    with Past(home_of(home)) as past:
         return session(past, run)
 
 

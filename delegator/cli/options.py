@@ -12,6 +12,7 @@ from delegator.terminal import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from delegator.agents import Agent
     from delegator.api import Settings
@@ -182,6 +183,16 @@ def _remembered(given: Mapping[str, Any], *, offline: bool) -> dict[str, Any]:
             netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
         ).geturl()
     return {**kept, "offline": offline}
+
+
+def home_of(given: str | None) -> Path:
+    """Where the journal is: as given, as in the settings file, or where it is for everybody."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from delegator.home import data_home  # noqa: PLC0415
+
+    chosen = given or file_settings().get("home")
+    return Path(chosen).expanduser() if chosen else data_home()
 
 
 def own_agents(folder: str | None) -> tuple[Agent, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from delegator.cli.commands import cli, followed, give, run_one
-from delegator.cli.options import HOME, JSON, common, file_settings, settings
+from delegator.cli.options import HOME, JSON, common, home_of, settings
 from delegator.errors import ConfigError
 from delegator.terminal import streams
 
@@ -151,16 +151,6 @@ def _gone_on(row: Mapping[str, Any], chosen: Chosen, recording: Recording) -> An
 
     history = turns_of(json.loads(row["settings"]))
     return run_one(row["question"], chosen, recording=recording, history=history)
-
-
-def home_of(given: str | None) -> Path:
-    """Where the journal is: as given, as in the settings file, or where it is for everybody."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from delegator.home import data_home  # noqa: PLC0415
-
-    chosen = given or file_settings().get("home")
-    return Path(chosen).expanduser() if chosen else data_home()
 
 
 def _past(home: Path) -> Past:

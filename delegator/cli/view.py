@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from delegator.cli.commands import cli, run_one
-from delegator.cli.options import HOME, LEVELS, settings
-from delegator.cli.past import home_of, remembered, source
+from delegator.cli.options import HOME, LEVELS, home_of, settings
+from delegator.cli.past import remembered, source
 from delegator.errors import ConfigError
 from delegator.terminal import streams
 
